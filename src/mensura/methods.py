@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from mensura.scan import ScanError
+from mensura.scan import Grid, ScanError, Volume
 
 Monitor = Callable[[int, int, float], None]
 """Called by iterative solvers once an iteration: (iteration, max_iter, relative change)."""
@@ -58,18 +58,20 @@ class Method:
         return _parameters(self.path)
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters of the method: the defaults, replaced by what is `given`; ScanError for a name it lacks."""
+        """All parameters: the defaults, replaced by what is `given`; ScanError for a name the method lacks."""
         unknown = set(given) - set(self.parameters)
         if unknown:
             known = ", ".join(self.parameters) or "none"
             name = self.path.split(":")[1]
-            raise ScanError(f"the method {name} has no parameter {', '.join(sorted(unknown))}; it has: {known}")
+            raise ScanError(
+                f"the method {name} has no parameter {', '.join(sorted(unknown))}; it has: {known}"
+            )
         return {name: given.get(name, parameter.default) for name, parameter in self.parameters.items()}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the chain: artifacts in and out with their units, and the methods that do it (first = default)."""
+    """A step of the chain: artifacts in and out with their units, and its methods (first = default)."""
 
     summary: str
     consumes: Mapping[str, str]
@@ -86,7 +88,7 @@ class Stage:
         return self.methods[name]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parameters(path: str) -> dict[str, Parameter]:
     function = Method(path, "").function
     hints = get_type_hints(function, include_extras=True)
@@ -99,3 +101,67 @@ def _parameters(path: str) -> dict[str, Parameter]:
             if tunable is not None:
                 found[name] = Parameter(name, kind, argument.default, tunable.unit, tunable.help)
     return found
+
+
+def call(
+    stage: Stage,
+    method: str,
+    artifacts: Mapping[str, Volume | Any],
+    parameters: Mapping[str, Any] | None = None,
+    monitor: Monitor | None = None,
+) -> dict[str, Volume]:
+    """Volumes and acquisition values in → the volumes that the stage produces, made by one of its methods.
+
+    The method's arguments are filled by name: volumes are unpacked to arrays once their units and grids have
+    been checked, `grid` is theirs, every other name is handed on as it is. Raises ScanError for a unit, a grid,
+    a missing artifact or a parameter name that does not fit.
+    """
+    chosen = stage.method(method)
+    tunables = chosen.resolve(parameters or {})
+    given: dict[str, Any] = {name: _unpacked(stage, name, value) for name, value in artifacts.items()}
+    grid = given["grid"] = _common_grid(artifacts)
+    given["monitor"] = monitor
+    positional, named = _bound(chosen, given, tunables)
+    result = chosen.function(*positional, **named)
+    arrays = result if isinstance(result, tuple) else (result,)
+    return {
+        name: Volume(a, grid, stage.produces[name]) for name, a in zip(stage.produces, arrays, strict=True)
+    }
+
+
+def _unpacked(stage: Stage, name: str, value: Any) -> Any:
+    if not isinstance(value, Volume):
+        return value
+    wanted = stage.consumes.get(name, value.unit)
+    if value.unit != wanted:
+        raise ScanError(f"the {name} is in {value.unit!r} but must be in {wanted!r}; convert it first")
+    return value.data
+
+
+def _common_grid(artifacts: Mapping[str, Any]) -> Grid:
+    volumes = {name: value for name, value in artifacts.items() if isinstance(value, Volume)}
+    if not volumes:
+        raise ScanError("at least one volume is needed, to know the grid")
+    first = next(iter(volumes))
+    for name, volume in volumes.items():
+        if not volume.grid.matches(volumes[first].grid):
+            raise ScanError(f"the {name} and the {first} lie on different grids; resample one to the other")
+    return volumes[first].grid
+
+
+def _bound(
+    chosen: Method, given: Mapping[str, Any], tunables: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    positional, named = [], dict(tunables)
+    for name, argument in inspect.signature(chosen.function).parameters.items():
+        if name in tunables:
+            continue
+        if name not in given and argument.default is inspect.Parameter.empty:
+            raise ScanError(
+                f"the method {chosen.path.split(':')[1]} needs the {name.replace('_', ' ')}; provide it"
+            )
+        if argument.kind is inspect.Parameter.KEYWORD_ONLY:
+            named |= {name: given[name]} if name in given else {}
+        else:
+            positional.append(given.get(name, argument.default))
+    return positional, named
