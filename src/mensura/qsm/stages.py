@@ -1,0 +1,97 @@
+"""The stages of susceptibility mapping, the methods that do them, and the one door to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mensura.methods import Method, Monitor, Stage, call
+from mensura.scan import ScanError, Volume
+
+STAGES: Mapping[str, Stage] = {
+    "offset": Stage(
+        "remove the receive coils' phase offset, so that the phase is proportional to the echo time",
+        {"phase": "rad", "mask": "1", "magnitude": "arbitrary", "echo_times": "s"},
+        {"phase": "rad"},
+        {"mcpc3ds": Method("mensura.qsm.field:mcpc3ds", "10.1002/mrm.26963")},
+    ),
+    "unwrap": Stage(
+        "remove the wraps, consistently over the echoes",
+        {"phase": "rad", "mask": "1", "magnitude": "arbitrary", "echo_times": "s"},
+        {"unwrapped_phase": "rad"},
+        {
+            "romeo": Method("mensura.qsm.unwrap:romeo", "10.1002/mrm.28563"),
+            "laplacian": Method("mensura.qsm.unwrap:laplacian", "10.1364/OL.28.001194"),
+        },
+    ),
+    "field": Stage(
+        "fit the total field to the phase of all echoes, with its noise",
+        {
+            "unwrapped_phase": "rad",
+            "mask": "1",
+            "magnitude": "arbitrary",
+            "echo_times": "s",
+            "hz_per_ppm": "Hz",
+        },
+        {"total_field": "ppm", "field_std": "ppm", "residual": "1"},
+        {
+            "weighted": Method("mensura.qsm.field:weighted", "10.1002/nbm.3601"),
+            "nonlinear": Method("mensura.qsm.field:nonlinear", "10.1002/mrm.24272"),
+        },
+    ),
+    "background": Stage(
+        "remove the field of sources outside the mask",
+        {"total_field": "ppm", "mask": "1", "field_std": "ppm"},
+        {"local_field": "ppm", "mask": "1"},
+        {
+            "vsharp": Method("mensura.qsm.background:vsharp", "10.1002/mrm.23000"),
+            "pdf": Method("mensura.qsm.background:pdf", "10.1002/nbm.1670"),
+            "lbv": Method("mensura.qsm.background:lbv", "10.1002/nbm.3064"),
+        },
+    ),
+    "dipole": Stage(
+        "invert the local field to susceptibility",
+        {"local_field": "ppm", "mask": "1", "field_std": "ppm", "magnitude": "arbitrary"},
+        {"chi": "ppm"},
+        {
+            "tv": Method("mensura.qsm.dipole:tv", "10.1002/mrm.25029"),
+            "medi": Method("mensura.qsm.dipole:medi", "10.1002/mrm.24272"),
+            "tikhonov": Method("mensura.qsm.dipole:tikhonov", "10.1002/mrm.25029"),
+            "tkd": Method("mensura.qsm.dipole:tkd", "10.1002/mrm.22135"),
+        },
+    ),
+    "background+dipole": Stage(
+        "from the total field to susceptibility in one step",
+        {"total_field": "ppm", "mask": "1", "field_std": "ppm", "magnitude": "arbitrary"},
+        {"chi": "ppm"},
+        {"smv_tv": Method("mensura.qsm.single_step:smv_tv", "10.1002/nbm.3570")},
+    ),
+    "reference": Stage(
+        "set the zero of susceptibility",
+        {"chi": "ppm", "mask": "1"},
+        {"chi": "ppm"},
+        {
+            "whole_mask": Method("mensura.qsm.reference:whole_mask", "10.1002/mrm.30006"),
+            "none": Method("mensura.qsm.reference:none", ""),
+        },
+    ),
+}
+"""Every stage with what it consumes and produces (artifact: unit); its first method is the default."""
+
+
+def run(
+    stage: str,
+    method: str,
+    artifacts: Mapping[str, Volume | Any],
+    *,
+    monitor: Monitor | None = None,
+    **parameters: Any,
+) -> dict[str, Volume]:
+    """A stage, a method and volumes by artifact name → the volumes that the stage produces.
+
+    Acquisition values (`echo_times`, `hz_per_ppm`) go among the artifacts as they are. Raises ScanError for an
+    unknown stage, method or parameter, a missing artifact, and units or grids that do not fit.
+    """
+    if stage not in STAGES:
+        raise ScanError(f"there is no stage {stage!r}; choose from {', '.join(STAGES)}")
+    return call(STAGES[stage], method, artifacts, parameters, monitor)
