@@ -1,0 +1,152 @@
+"""How far the phase of neighbouring voxels can be trusted: the edge costs that guide the unwrapping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from mensura.scan import BoolArray, FloatArray, ScanError
+
+Costs = NDArray[np.uint8]
+TWO_PI = 2 * np.pi
+TURN = np.float32(TWO_PI)
+PER_TURN = np.float32(1 / TWO_PI)
+PER_PI = np.float32(1 / np.pi)
+HALF = np.float32(0.5)
+ONE = np.float32(1)
+UNKNOWN_LINEARITY = np.float32(0.95)
+
+
+def edge_costs(
+    phase: FloatArray,
+    mask: BoolArray,
+    *,
+    magnitude: FloatArray | None = None,
+    other: FloatArray | None = None,
+    ratio: float = 1.0,
+) -> Costs:
+    """Wrapped phase (rad, 3D) → cost of the edges to the next voxel along x, y, z: 1 … 255 (worst); 0 = none.
+
+    The quality of an edge is the product of spatial phase coherence, temporal coherence of the phase
+    gradient with the `other` echo (`ratio` = TE / TE of `other`), phase linearity and magnitude coherence,
+    each mapped to 0.1 … 1. Edges join voxels of the mask with finite phase only.
+
+    Dymerska et al. 2021, doi:10.1002/mrm.28563. Differs from the paper in that second differences that reach
+    outside the mask are given a fixed linearity, and that the two global magnitude weights are left out.
+    """
+    mag = np.ones_like(phase) if magnitude is None else magnitude
+    return _edge_costs(phase, phase if other is None else other, np.float32(ratio), mag, mask)
+
+
+def voxel_quality(
+    phase: FloatArray,
+    mask: BoolArray,
+    *,
+    magnitude: FloatArray | None = None,
+    echo_times: Sequence[float] | None = None,
+) -> FloatArray:
+    """Wrapped phase (rad; 3D, or 4D with `echo_times` in s) → quality map, 0 (noise, outside) … 1 (smooth).
+
+    The mean quality of a voxel's six edges, taken at the first echo with the gradient checked by the second.
+    """
+    first, mag, other, ratio = echo_pair(phase, magnitude, echo_times, 0)
+    costs = edge_costs(first, mask, magnitude=mag, other=other, ratio=ratio)
+    quality = np.where(costs == 0, 0, (255 - costs.astype(np.float32)) / 254)
+    total = quality.sum(axis=-1)
+    total[1:] += quality[:-1, :, :, 0]
+    total[:, 1:] += quality[:, :-1, :, 1]
+    total[:, :, 1:] += quality[:, :, :-1, 2]
+    return np.asarray(total / 6, dtype=np.float32)
+
+
+def echo_pair(
+    phase: FloatArray, magnitude: FloatArray | None, echo_times: Sequence[float] | None, echo: int
+) -> tuple[FloatArray, FloatArray | None, FloatArray | None, float]:
+    """One echo as contiguous volumes: its phase and magnitude, the neighbouring echo's phase, TE / its TE.
+
+    Raises ScanError if the echo times are missing or do not fit the phase.
+    """
+    if phase.ndim == 3:
+        return volume(phase), None if magnitude is None else volume(magnitude), None, 1.0
+    mag = None if magnitude is None else volume(magnitude[..., echo])
+    if phase.shape[3] == 1:
+        return volume(phase[..., 0]), mag, None, 1.0
+    if echo_times is None or len(echo_times) != phase.shape[3]:
+        given = "none" if echo_times is None else str(len(echo_times))
+        raise ScanError(
+            f"phase with {phase.shape[3]} echoes needs as many echo times, but {given} were given"
+        )
+    near = echo - 1 if echo > 0 else 1
+    return volume(phase[..., echo]), mag, volume(phase[..., near]), echo_times[echo] / echo_times[near]
+
+
+def volume(x: NDArray[np.generic]) -> FloatArray:
+    """Any array → contiguous float32 (no copy if it is so already)."""
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+@njit(cache=True)
+def wrap(x: np.float32) -> np.float32:
+    """A phase → the same phase in [−π, π)."""
+    return x - TURN * np.floor(x * PER_TURN + HALF)  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def _bent(before: np.float32, middle: np.float32, after: np.float32) -> np.float32:
+    """1 for a linear course of the phase over three voxels, 0 for a second difference of 2 rad or more."""
+    second = abs(wrap(before - middle - middle + after)) * HALF
+    if second <= ONE:
+        return ONE - second
+    return UNKNOWN_LINEARITY if np.isnan(second) else np.float32(0)
+
+
+@njit(cache=True)
+def _cost(
+    step: np.float32, other_step: np.float32, linearity: np.float32, m1: np.float32, m2: np.float32
+) -> int:
+    """Quality factors of an edge → its 8-bit cost; 0 where the phase is not a number."""
+    if not np.isfinite(step):
+        return 0
+    low, offset = np.float32(0.9), np.float32(0.1)
+    change = abs(step - other_step)
+    temporal = ONE - change if change <= ONE else np.float32(0)
+    fraction = m1 / m2 if m1 < m2 else m2 / m1
+    magnitude = fraction * fraction if fraction <= ONE and m1 > 0 and m2 > 0 else np.float32(0)
+    quality = (offset + low * (ONE - abs(step) * PER_PI)) * (offset + low * linearity)
+    quality *= (offset + low * temporal) * (offset + low * magnitude)
+    return 1 + int(np.float32(254) * (ONE - quality) + HALF)
+
+
+@njit(cache=True, parallel=True)
+def _edge_costs(
+    phase: FloatArray, other: FloatArray, ratio: np.float32, magnitude: FloatArray, mask: BoolArray
+) -> Costs:
+    shape = phase.shape
+    costs = np.zeros((shape[0], shape[1], shape[2], 3), np.uint8)
+    nan = np.float32(np.nan)
+    for i in prange(shape[0]):
+        for j in range(shape[1]):
+            for k in range(shape[2]):
+                if not mask[i, j, k]:
+                    continue
+                for axis in range(3):
+                    di, dj, dk = int(axis == 0), int(axis == 1), int(axis == 2)
+                    i1, j1, k1 = i + di, j + dj, k + dk
+                    if i1 >= shape[0] or j1 >= shape[1] or k1 >= shape[2] or not mask[i1, j1, k1]:
+                        continue
+                    i0, j0, k0, i2, j2, k2 = i - di, j - dj, k - dk, i1 + di, j1 + dj, k1 + dk
+                    here, there = phase[i, j, k], phase[i1, j1, k1]
+                    before = phase[i0, j0, k0] if min(i0, j0, k0) >= 0 and mask[i0, j0, k0] else nan
+                    inside = i2 < shape[0] and j2 < shape[1] and k2 < shape[2]
+                    after = phase[i2, j2, k2] if inside and mask[i2, j2, k2] else nan
+                    costs[i, j, k, axis] = _cost(
+                        wrap(there - here),
+                        wrap(other[i1, j1, k1] - other[i, j, k]) * ratio,
+                        _bent(before, here, there) * _bent(here, there, after),
+                        magnitude[i, j, k],
+                        magnitude[i1, j1, k1],
+                    )
+    return costs
