@@ -17,7 +17,7 @@ def positions(grid):
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
 
 
-def sphere(grid, radius, fine=6):
+def sphere(grid, radius, fine=4):
     """Share of each voxel that lies inside a sphere about the central voxel."""
     r = positions(grid)
     share = np.zeros(grid.shape)
