@@ -103,7 +103,7 @@ def _bent(before: np.float32, middle: np.float32, after: np.float32) -> np.float
     return UNKNOWN_LINEARITY if np.isnan(second) else np.float32(0)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _cost(
     step: np.float32, other_step: np.float32, linearity: np.float32, m1: np.float32, m2: np.float32
 ) -> int:

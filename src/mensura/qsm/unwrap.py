@@ -51,7 +51,7 @@ def romeo(
     """
     box = _mask_box(mask, grid.shape, phase.shape[:3])
     stack = volume(phase[box] if phase.ndim == 4 else phase[box][..., None])
-    inside = np.ascontiguousarray(mask[box])
+    inside = np.ascontiguousarray(mask[box], dtype=np.bool_)
     mag = None if magnitude is None else magnitude[box].reshape(stack.shape)
     count = stack.shape[3]
     if not 1 <= template <= count:
@@ -95,7 +95,7 @@ def laplacian(
     taken only inside the mask, and that the volume is padded with zeros rather than mirrored.
     """
     _mask_box(mask, grid.shape, phase.shape[:3])
-    inside = np.ascontiguousarray(mask)
+    inside = np.ascontiguousarray(mask, dtype=np.bool_)
     sizes = np.array(grid.voxel_size)
     shape = fast_shape(grid.shape, [int(np.ceil(padding / h)) for h in sizes])
     inverse = _inverse_laplacian(shape, sizes)
@@ -141,8 +141,29 @@ def _settle_regions(
     middle = _region_medians(_turned(stack, wraps, echo), labels, regions)
     _shift(wraps, labels, -np.rint(middle / TWO_PI))
     if times.size > 1:
-        scores = _agreement(stack, wraps, labels, regions, echo, times / times[echo])
-        _shift(wraps, labels, np.argmax(scores, axis=1) - float(MOST_TURNS))
+        ratios = times / times[echo]
+        _shift(wraps, labels, _best_turns(_misfits(stack, wraps, labels, echo, ratios), echo, ratios))
+
+
+def _best_turns(
+    misfits: NDArray[np.complex128], echo: int, ratios: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Per region, the m = −4 … 4 turns of the template that agree best with φ ∝ TE; the fewest that will do.
+
+    Largest mean of cos(φₖ − (φ + 2πm)·TEₖ/TE) over the region and the other echoes k, less 0.1·|m|.
+    """
+    turns = np.arange(-MOST_TURNS, MOST_TURNS + 1)
+    others = np.delete(misfits, echo, axis=1) @ np.exp(
+        -1j * TWO_PI * np.outer(np.delete(ratios, echo), turns)
+    )
+    scale = np.maximum(misfits[:, echo].real, 1) * (ratios.size - 1)
+    scores = others.real / scale[:, None] - PRICE_OF_A_TURN * np.abs(turns)
+    return np.asarray(turns[np.argmax(scores, axis=1)], dtype=np.float64)
+
+
+def _shift(wraps: Wraps, labels: Labels, turns: NDArray[np.float64]) -> None:
+    """Add each region's turns to its voxels, in place (label −1 picks the last entry: none)."""
+    wraps += np.append(turns, 0).astype(np.int16)[labels]
 
 
 def _follow_echoes(
@@ -279,50 +300,30 @@ def _region_medians(values: FloatArray, labels: Labels, regions: int) -> NDArray
     return medians
 
 
-@njit(cache=True, parallel=True)
-def _shift(wraps: Wraps, labels: Labels, turns: NDArray[np.float64]) -> None:
-    """Add each region's turns to its voxels, in place."""
-    for i in prange(wraps.shape[0]):
-        for j in range(wraps.shape[1]):
-            for k in range(wraps.shape[2]):
-                if labels[i, j, k] >= 0:
-                    wraps[i, j, k] += int(turns[labels[i, j, k]])
-
-
 @njit(cache=True)
-def _agreement(
-    stack: FloatArray, wraps: Wraps, labels: Labels, regions: int, echo: int, ratios: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """How well all echoes agree with φ ∝ TE if m turns are added to the template: (region, m = −4 … 4).
-
-    The mean of cos(φₖ − (φ + 2πm)·TEₖ/TE) over a region's voxels (at most about 8000 of them) and the other
-    echoes, less 0.1·|m|: the smallest frequency that the echoes support.
-    """
-    flat, phases = labels.ravel(), stack.reshape(-1, ratios.size)
-    sizes = np.zeros(regions, np.int64)
+def _misfits(
+    stack: FloatArray, wraps: Wraps, labels: Labels, echo: int, ratios: NDArray[np.float64]
+) -> NDArray[np.complex128]:
+    """Per region and echo k: the sum of exp(i(φₖ − φ·TEₖ/TE)) over at most about 8000 of its voxels."""
+    flat, turns, phases = labels.ravel(), wraps.ravel(), stack.reshape(-1, ratios.size)
+    sizes = np.zeros(labels.max() + 1, np.int64)
     for label in flat:
         if label >= 0:
             sizes[label] += 1
-    seen = np.zeros(regions, np.int64)
-    sums = np.zeros((regions, ratios.size), np.complex128)
+    seen = np.zeros(sizes.size, np.int64)
+    sums = np.zeros((sizes.size, ratios.size), np.complex128)
     for voxel in range(flat.size):
         label = flat[voxel]
         if label < 0:
             continue
         seen[label] += 1
         if seen[label] % (1 + sizes[label] // SAMPLES) == 0:
-            base = phases[voxel, echo] + TURN * wraps.ravel()[voxel]
+            base = phases[voxel, echo] + TURN * turns[voxel]
             for k in range(ratios.size):
                 misfit = phases[voxel, k] - base * ratios[k]
-                if k != echo and np.isfinite(misfit):
+                if np.isfinite(misfit):
                     sums[label, k] += np.exp(1j * misfit)
-    scores = np.zeros((regions, 2 * MOST_TURNS + 1))
-    for region in range(regions):
-        used = (ratios.size - 1) * (sizes[region] // (1 + sizes[region] // SAMPLES))
-        for m in range(-MOST_TURNS, MOST_TURNS + 1):
-            total = np.sum(sums[region] * np.exp(-2j * np.pi * m * ratios)).real
-            scores[region, m + MOST_TURNS] = total / used - PRICE_OF_A_TURN * abs(m)
-    return scores
+    return sums
 
 
 @njit(cache=True)

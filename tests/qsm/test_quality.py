@@ -1,0 +1,66 @@
+"""What the edge costs promise: smooth phase is cheap, noise is dear, nothing joins what is not there."""
+
+import numpy as np
+
+from mensura.qsm.quality import edge_costs, voxel_quality
+
+SHAPE = (12, 11, 10)
+
+
+def ramp(step):
+    phase = step * np.arange(SHAPE[0])[:, None, None] + np.zeros(SHAPE)
+    return np.angle(np.exp(1j * phase)).astype(np.float32)
+
+
+def test_edges_exist_inside_the_mask_only():
+    mask = np.zeros(SHAPE, bool)
+    mask[3:6, 2:9, 1:4] = True
+    mask[4, 5, 2] = False
+    costs = edge_costs(ramp(0.1), mask)
+    for axis in range(3):
+        ahead = np.zeros_like(mask)
+        np.moveaxis(ahead, axis, 0)[:-1] = np.moveaxis(mask, axis, 0)[1:]
+        np.testing.assert_array_equal(costs[..., axis] > 0, mask & ahead)
+
+
+def test_each_factor_raises_the_cost_of_a_worse_edge():
+    mask = np.ones(SHAPE, bool)
+    edge = (5, 5, 5, 0)
+    flat, steep = edge_costs(ramp(0.0), mask), edge_costs(ramp(2.5), mask)
+    assert flat[edge] == 1
+    assert steep[edge] > flat[edge] + 100
+    kink = np.abs(np.arange(SHAPE[0]) - 5)[:, None, None] * np.float32(0.6) + np.zeros(SHAPE, np.float32)
+    assert edge_costs(kink, mask)[edge] > edge_costs(ramp(0.6), mask)[edge] + 50
+    later, wrong = ramp(0.9), ramp(-0.9)
+    right = edge_costs(ramp(0.3), mask, other=later, ratio=1 / 3)[edge]
+    assert right == edge_costs(ramp(0.3), mask)[edge]
+    assert edge_costs(ramp(0.3), mask, other=wrong, ratio=1 / 3)[edge] > right + 50
+    fading = np.where(np.arange(SHAPE[0]) > 5, 0.3, 1.0)[:, None, None] + np.zeros(SHAPE)
+    assert edge_costs(ramp(0.0), mask, magnitude=fading.astype(np.float32))[edge] > 100
+
+
+def test_what_is_not_a_number_has_no_edges_and_spoils_none():
+    mask = np.ones(SHAPE, bool)
+    phase = ramp(0.1)
+    phase[5, 5, 5] = np.nan
+    costs = edge_costs(phase, mask)
+    assert costs[5, 5, 5].tolist() == [0, 0, 0]
+    assert (costs[4, 5, 5, 0], costs[5, 4, 5, 1], costs[5, 5, 4, 2]) == (0, 0, 0)
+    clean = edge_costs(ramp(0.1), mask)
+    there = costs > 0
+    assert there.sum() == (clean > 0).sum() - 6
+    assert np.abs(costs[there].astype(int) - clean[there]).max() <= 20  # only the linearity is unknown
+
+
+def test_quality_tells_signal_from_noise():
+    rng = np.random.default_rng(1)
+    phase = np.stack([ramp(0.2), ramp(0.4)], axis=-1)
+    phase[6:] = rng.uniform(-np.pi, np.pi, phase[6:].shape)
+    mask = np.ones(SHAPE, bool)
+    mask[:, 0] = False
+    quality = voxel_quality(phase, mask, echo_times=(0.01, 0.02))
+    assert quality.dtype == np.float32
+    assert quality[1:4, 2:-1, 1:-1].min() > 0.9
+    assert quality[7:].mean() < 0.3
+    assert not quality[~mask].any()
+    assert quality.max() <= 1
