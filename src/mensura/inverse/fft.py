@@ -31,7 +31,7 @@ def irfft(spectrum: Spectrum, last_size: int) -> NDArray[np.float32]:
 def fast_shape(shape: Sequence[int], padding: Sequence[int] = (0, 0, 0)) -> tuple[int, int, int]:
     """The smallest fast transform size that holds `shape` with `padding` voxels more along each axis."""
     nx, ny, nz = (
-        int(ducc0.fft.good_size(int(n) + int(p), real=axis == 2))
+        int(ducc0.fft.good_size(int(n) + int(p), axis == 2))
         for axis, (n, p) in enumerate(zip(shape, padding, strict=True))
     )
     return nx, ny, nz
