@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -91,8 +90,9 @@ def load_nifti(
         "local_field": [local_field] if local_field else [],
     }
     sources = {name: tuple(Path(path) for path in paths) for name, paths in given.items() if paths}
-    sidecars = [Sidecar(str(path), _beside(path)) for path in sources.get("phase", sources.get("real", ()))]
-    if not sidecars and not echo_times:
+    echoes = sources.get("phase", sources.get("real", ()))
+    sidecars = [Sidecar(str(path), record) for path in echoes if (record := _beside(path))]
+    if not echoes and not echo_times:
         return assemble(
             sources, None, field_strength=field_strength, field_unit=field_unit, b0_direction=b0_direction
         )
@@ -129,7 +129,7 @@ def assemble(
         reference.header,
         acquisition,
         acquisition.field_strength if acquisition else field_strength,
-        sources=MappingProxyType(dict(sources)),
+        sources=dict(sources),
         magnitude=_data(images, "magnitude"),
         real=_data(images, "real"),
         imaginary=_data(images, "imaginary"),
