@@ -147,7 +147,7 @@ def derived(task: Task, inputs: Mapping[str, Artifact], work: Callable[..., Outc
 
 
 def once(compute: Callable[[], T]) -> Callable[[], T]:
-    """A computation → the same, done when first asked for; its result is kept and what it was made from let go."""
+    """A computation → the same, done when first asked for; the result is kept, its ingredients let go."""
     pending, kept = [compute], list[T]()
 
     def value() -> T:

@@ -13,7 +13,10 @@ STAGES: Mapping[str, Stage] = {
         "remove the receive coils' phase offset, so that the phase is proportional to the echo time",
         {"phase": "rad", "mask": "1", "magnitude": "arbitrary", "echo_times": "s"},
         {"phase": "rad"},
-        {"mcpc3ds": Method("mensura.qsm.field:mcpc3ds", "10.1002/mrm.26963")},
+        {
+            "mcpc3ds": Method("mensura.qsm.offset:mcpc3ds", "10.1002/mrm.26963"),
+            "none": Method("mensura.qsm.offset:none", ""),
+        },
     ),
     "unwrap": Stage(
         "remove the wraps, consistently over the echoes",
@@ -35,8 +38,9 @@ STAGES: Mapping[str, Stage] = {
         },
         {"total_field": "ppm", "field_std": "ppm", "residual": "1"},
         {
-            "weighted": Method("mensura.qsm.field:weighted", "10.1002/nbm.3601"),
+            "weighted": Method("mensura.qsm.field:weighted", "10.1002/nbm.2871"),
             "nonlinear": Method("mensura.qsm.field:nonlinear", "10.1002/mrm.24272"),
+            "linear": Method("mensura.qsm.field:linear", ""),
         },
     ),
     "background": Stage(
@@ -89,7 +93,7 @@ def run(
 ) -> dict[str, Volume]:
     """A stage, a method and volumes by artifact name → the volumes that the stage produces.
 
-    Acquisition values (`echo_times`, `hz_per_ppm`) go among the artifacts as they are. Raises ScanError for an
+    Acquisition values (`echo_times`, `hz_per_ppm`) go among the artifacts as they are. ScanError for an
     unknown stage, method or parameter, a missing artifact, and units or grids that do not fit.
     """
     if stage not in STAGES:

@@ -1,0 +1,230 @@
+"""Which method does each stage, and with what parameters: from flags or a TOML file, same keys.
+
+A setting is a stage's method (`dipole = "tv"`) or a method's parameter (`dipole.tv.weight = 2e-4`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from mensura.methods import Parameter, Stage
+from mensura.scan import ScanError
+
+SPAN = "background+dipole"
+WORDS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+@cache
+def stages() -> Mapping[str, Stage]:
+    """Every stage of the job in the order of the chain, from the tables of the rooms."""
+    import mensura.mask.methods as masks
+    import mensura.qmri.models as models
+    import mensura.qsm.stages as qsm
+
+    return {**masks.STAGES, **qsm.STAGES, **models.STAGES}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was chosen: `methods` by stage, `parameters` by stage and name; the rest is at its default."""
+
+    methods: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def method(self, stage: str) -> str:
+        """The name of the method that does `stage`."""
+        return self.methods.get(stage, stages()[stage].default)
+
+    def resolved(self, stage: str) -> dict[str, Any]:
+        """All parameters of the stage's method, with the defaults filled in."""
+        return stages()[stage].method(self.method(stage)).resolve(self.parameters.get(stage, {}))
+
+    @property
+    def two_steps(self) -> bool:
+        """Whether background removal and dipole inversion run one after the other (one was named)."""
+        return "background" in self.methods or "dipole" in self.methods
+
+
+def settings(flat: Mapping[str, Any], where: str = "the settings") -> Settings:
+    """Flat settings (`{"dipole": "tv", "dipole.tv.weight": "2e-4"}`) → Settings; text is converted.
+
+    ScanError for a key or value that does not fit, with the nearest one that does.
+    """
+    table = stages()
+    methods = {key: _method(table, key, value, where) for key, value in flat.items() if "." not in key}
+    parameters: dict[str, dict[str, Any]] = {}
+    for key, value in flat.items():
+        if "." in key:
+            stage, method, name = _split(key, where)
+            if methods.setdefault(stage, method) != method:
+                raise ScanError(
+                    f"{where}: {key} is set, but {stage} is done by {methods[stage]}; remove one of the two"
+                )
+            parameters.setdefault(stage, {})[name] = convert(
+                table[stage].methods[method].parameters[name], value, key
+            )
+    _exclude(methods, where)
+    return Settings(methods, parameters)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file → flat settings; ScanError when it cannot be read or holds an unknown key."""
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ScanError(f"cannot read {path}: {error.strerror}; check the path given to --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScanError(f"{path} is not valid TOML ({error}); correct it") from None
+    return dict(_flat(content, path))
+
+
+def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat settings with others laid over them; parameters go where their method is replaced."""
+    changed = {
+        stage for stage, method in above.items() if "." not in stage and below.get(stage, method) != method
+    }
+    if SPAN in above:
+        changed |= {"background", "dipole"} - set(above)
+    elif "background" in above or "dipole" in above:
+        changed |= {SPAN}
+    kept = {key: value for key, value in below.items() if key.split(".")[0] not in changed}
+    return kept | dict(above)
+
+
+def flag(stage: str) -> str:
+    """The flag that chooses a stage's method (--mask is the user's own mask)."""
+    return "--mask-method" if stage == "mask" else f"--{stage}"
+
+
+def known_keys() -> Iterator[str]:
+    """Every key that may be set."""
+    for name, stage in stages().items():
+        yield name
+        for method, entry in stage.methods.items():
+            yield from (f"{name}.{method}.{parameter}" for parameter in entry.parameters)
+
+
+def convert(parameter: Parameter, value: Any, key: str) -> Any:
+    """A value, perhaps as text, → the type of the parameter; ScanError if it is not one."""
+    try:
+        return _as(parameter.type, value)
+    except (TypeError, ValueError):
+        wanted = getattr(parameter.type, "__name__", None) or str(parameter.type)
+        raise ScanError(
+            f"{key} = {value!r} is not a valid value; give {_in_words(parameter, wanted)}"
+        ) from None
+
+
+def _in_words(parameter: Parameter, wanted: str) -> str:
+    options = get_args(parameter.type) if get_origin(parameter.type) is Literal else ()
+    if options:
+        return "one of " + ", ".join(map(str, options))
+    return {"float": "a number", "int": "a whole number", "bool": "true or false"}.get(wanted, wanted)
+
+
+def _as(kind: Any, value: Any) -> Any:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return next(option for option in _one_of(get_args(kind), value))
+    if origin in (Union, UnionType):
+        return _first_fit(get_args(kind), value)
+    if origin is tuple:
+        parts = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+        kinds = get_args(kind)
+        kinds = (kinds[0],) * len(parts) if kinds[-1] is Ellipsis else kinds
+        return tuple(_as(k, v) for k, v in zip(kinds, parts, strict=True))
+    return _scalar(kind, value)
+
+
+def _scalar(kind: Any, value: Any) -> Any:
+    if kind is type(None):
+        if value is None or str(value).lower() == "none":
+            return None
+        raise ValueError
+    if kind is bool:
+        if str(value).lower() not in WORDS:
+            raise ValueError
+        return WORDS[str(value).lower()]
+    if isinstance(value, bool) or (kind is not str and not isinstance(value, str | int | float)):
+        raise TypeError
+    if kind is int and float(value) != int(float(value)):
+        raise ValueError
+    return int(float(value)) if kind is int else kind(value)
+
+
+def _one_of(options: Iterable[Any], value: Any) -> list[Any]:
+    found = [option for option in options if str(option) == str(value)]
+    if not found:
+        raise ValueError
+    return found
+
+
+def _first_fit(kinds: Iterable[Any], value: Any) -> Any:
+    for kind in sorted(kinds, key=lambda k: k is not type(None)):
+        try:
+            return _as(kind, value)
+        except (TypeError, ValueError):
+            continue
+    raise ValueError
+
+
+def _method(table: Mapping[str, Stage], stage: str, value: Any, where: str) -> str:
+    if stage not in table:
+        raise ScanError(f"{where}: unknown stage {stage!r}{_nearest(stage, table)}")
+    if value not in table[stage].methods:
+        raise ScanError(
+            f"{where}: {stage} has no method {value!r}{_nearest(str(value), table[stage].methods)}; "
+            f"choose from {', '.join(table[stage].methods)}"
+        )
+    return str(value)
+
+
+def _split(key: str, where: str) -> tuple[str, str, str]:
+    if key not in set(known_keys()):
+        raise ScanError(
+            f"{where}: unknown parameter {key!r}{_nearest(key, known_keys())}; see `mensura methods`"
+        )
+    stage, method, name = key.split(".")
+    return stage, method, name
+
+
+def _nearest(word: str, options: Iterable[str]) -> str:
+    near = get_close_matches(word, list(options), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _exclude(methods: Mapping[str, str], where: str) -> None:
+    if SPAN in methods and ("background" in methods or "dipole" in methods):
+        raise ScanError(f"{where}: choose either {SPAN} or background and dipole, not both")
+
+
+def _flat(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
+    for stage, section in content.items():
+        if not isinstance(section, Mapping):
+            raise ScanError(
+                f"{path}: {stage!r} stands outside a section; write [stage] and below it method = …"
+            )
+        for name, value in section.items():
+            if name == "method":
+                yield stage, value
+            elif isinstance(value, Mapping):
+                yield from ((f"{stage}.{name}.{parameter}", v) for parameter, v in value.items())
+            else:
+                raise ScanError(f"{path}: unknown key {name!r} in [{stage}]{_nearest(name, ('method',))}; "
+                                f"parameters belong into [{stage}.METHOD]")  # fmt: skip

@@ -1,0 +1,94 @@
+"""What a stage's result tells: numbers for the record, and warnings in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mensura.pipeline.step import Artifact, Frame, Outcome
+from mensura.qsm.phase import looks_filtered, phase_sign
+from mensura.scan import BoolArray, ScanError, Volume
+
+Volumes = Mapping[str, Volume]
+Artifacts = Mapping[str, Any]
+
+CLEAR = 0.3
+"""Correlation beyond which the sign of the field is believed."""
+TURNED = "the sign of the phase ran the other way and was turned: veins and iron are now positive"
+FILTERED = "the phase seems to be high-pass filtered: susceptibility will come out too small"
+
+
+def plain(made: Volumes, used: Artifacts) -> Outcome:
+    """A result as it is, with the count of voxels that failed."""
+    first = next(iter(made.values())).data
+    failed = int(np.isnan(first).sum()) if first.dtype.kind == "f" else 0
+    return Outcome(made, {"NaNVoxels": failed} if failed else {})
+
+
+def mask(made: Volumes, used: Artifacts, warnings: Sequence[str] = ()) -> Outcome:
+    """The size of the mask, and what was noticed in the images. ScanError for an empty mask."""
+    volume = made["mask"]
+    voxels = int(volume.data.sum())
+    if voxels == 0:
+        raise ScanError("the mask is empty; give a mask of your own (--mask) or another --mask-method")
+    if used.get("phase") is not None and looks_filtered(used["phase"].data, volume.data):
+        warnings = (*warnings, FILTERED)
+    millilitres = voxels * float(np.prod(volume.grid.voxel_size)) / 1000
+    return Outcome(made, {"MaskVoxels": voxels, "MaskVolume": round(millilitres, 3)}, warnings)
+
+
+def field(frame: Artifact, head: Artifact | None, made: Volumes, used: Artifacts) -> Outcome:
+    """The total field the right way round: paramagnetic positive, as the field of the head itself tells."""
+    inside = used["mask"].data
+    relative = made["residual"].data[inside]
+    statistics: dict[str, Any] = {
+        "MedianResidual": float(np.nanmedian(relative)),
+        "ResidualAbove0.3": round(100 * float(np.mean(relative > 0.3)), 2),
+    }
+    if head is None:
+        return Outcome(made, statistics)
+    sign, correlation = _sign(frame.value(), made["total_field"], inside, head.value())
+    clear = abs(correlation) > CLEAR
+    statistics |= {"PhaseSign": sign if clear else None, "PhaseSignCorrelation": round(correlation, 3)}
+    if sign > 0 or not clear:
+        return Outcome(made, statistics)
+    turned = replace(made["total_field"], data=-made["total_field"].data)
+    return Outcome({**made, "total_field": turned}, statistics, [TURNED])
+
+
+def _sign(frame: Frame, total_field: Volume, inside: BoolArray, head: Volume) -> tuple[int, float]:
+    whole = np.full(frame.grid.shape, np.nan, np.float32)
+    whole[frame.box] = np.where(inside, total_field.data, np.float32(np.nan))
+    return phase_sign(whole, head.data, frame.grid)
+
+
+def relaxation(made: Volumes, used: Artifacts) -> Outcome:
+    """T2* beside R2*, and how many voxels have none."""
+    rate = made["r2star"].data
+    with np.errstate(divide="ignore", invalid="ignore"):
+        time = np.where(rate > 0, 1 / rate, np.where(used["mask"].data, np.nan, 0)).astype(np.float32)
+    failed = int(np.isnan(rate).sum())
+    t2star = Volume(time, made["r2star"].grid, "s")
+    return Outcome({**made, "t2star": t2star}, {"NaNVoxels": failed})
+
+
+def background(made: Volumes, used: Artifacts) -> Outcome:
+    """How much of the mask still has a value."""
+    before, after = int(used["mask"].data.sum()), int(made["mask"].data.sum())
+    if after == 0:
+        raise ScanError("background removal left no voxel; use smaller radii, or a mask that is thicker")
+    return Outcome(made, {"Coverage": round(100 * after / before, 2), "MaskVoxels": after})
+
+
+def reference(made: Volumes, used: Artifacts) -> Outcome:
+    """The mean and spread of the map over the mask, after its zero was set."""
+    chi, inside = made["chi"].data, used["mask"].data
+    values = chi[inside & np.isfinite(chi)].astype(np.float64)
+    before = used["chi"].data[inside & np.isfinite(chi)].astype(np.float64)
+    shift = float(np.mean(before - values)) if values.size else 0.0
+    return Outcome(
+        made, {"ReferenceShift": shift, "MaskMean": float(values.mean()), "MaskSD": float(values.std())}
+    )

@@ -1,0 +1,206 @@
+"""One run from files to files: its picklable description, the function that does it, and how it ended."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from mensura.io import bids
+from mensura.io.files import digest as file_digest
+from mensura.io.nifti import read_shape
+from mensura.io.scans import Scan
+from mensura.pipeline.config import Settings
+from mensura.pipeline.prepare import prepare
+from mensura.pipeline.products import PRODUCTS
+from mensura.pipeline.qsm import maps
+from mensura.pipeline.record import Product
+from mensura.pipeline.step import Ledger, Silent, Watcher, read_sidecar, settle
+from mensura.scan import ScanError
+
+BYTES_PER_VOXEL = 330
+BYTES_PER_ECHO_VOXEL = 30
+"""Peak memory as measured: what the solvers hold of each voxel, and what the images do."""
+
+Roots = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do, before anything is read: how to `load` the scan, and where its maps go."""
+
+    name: str
+    load: Callable[[], Scan]
+    out_dir: Path
+    run: bids.MultiEchoRun | None = None
+    settings: Settings = field(default_factory=Settings)
+    force: bool = False
+    command: str = ""
+
+    @property
+    def group(self) -> tuple[Path, str | None, str | None]:
+        """What shares a report: the output folder, the subject and the session."""
+        return (
+            (self.out_dir, None, None)
+            if self.run is None
+            else (self.out_dir, self.run.subject, self.run.session)
+        )
+
+    def path(self, product: Product, extension: str = ".nii.gz") -> Path:
+        """The file that holds a product."""
+        suffix = product.suffix
+        if suffix == "MEGRE" and self.run is not None:
+            suffix = self.run.suffix
+        return bids.output_path(
+            self.out_dir, self.run, suffix, desc=product.desc, part=product.part, extension=extension
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a job ended: a row of the summary table."""
+
+    name: str
+    status: Literal["done", "bad input", "failed"]
+    seconds: float
+    message: str = ""
+    computed: int = 0
+    reused: int = 0
+    warnings: tuple[str, ...] = ()
+    details: str = ""
+
+
+def process(job: Job, watcher: Watcher | None = None) -> Result:
+    """A job → its maps on disk, unchanged ones reused. ScanError for input that cannot be used."""
+    start = time.perf_counter()
+    scan = prepare(job.load())
+    roots = _roots(job, scan)
+    check_output(job, scan, roots)
+    if job.run is not None:
+        bids.write_dataset_description(job.out_dir, name="mensura maps", raw=job.run.dataset)
+        bids.write_bidsignore(job.out_dir)
+    with ThreadPoolExecutor(1) as writer:
+        ledger = Ledger(
+            path=job.path,
+            header=scan.header,
+            facts={"Acquisition": acquisition_facts(scan)},
+            command=job.command,
+            hz_per_ppm=scan.hz_per_ppm if scan.field_strength else 1.0,
+            force=job.force,
+            watcher=watcher or Silent(),
+            writer=writer,
+        )
+        maps(scan, job.settings, ledger, roots)
+        settle(ledger)
+    reused = sum(bool(record["Reused"]) for record in ledger.done)
+    warnings = dict.fromkeys(text for record in ledger.done for text in record["Warnings"])
+    seconds = time.perf_counter() - start
+    return Result(job.name, "done", seconds, "", len(ledger.done) - reused, reused, tuple(warnings))
+
+
+def attempt(job: Job, watcher: Watcher | None = None) -> Result:
+    """Like `process`, but what goes wrong becomes a result as well, so that a batch goes on."""
+    start = time.perf_counter()
+    try:
+        return process(job, watcher)
+    except ScanError as error:
+        return Result(job.name, "bad input", time.perf_counter() - start, str(error))
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        return Result(
+            job.name, "failed", time.perf_counter() - start, message, details=traceback.format_exc()
+        )
+
+
+def with_readout(load: Callable[[], Scan], readout: Literal["monopolar", "bipolar"] | None) -> Scan:
+    """A scan as it is loaded, its readout told where it was."""
+    scan = load()
+    if readout is None or scan.acquisition is None:
+        return scan
+    return replace(scan, acquisition=replace(scan.acquisition, readout=readout))
+
+
+def input_shape(given: Mapping[str, Any]) -> tuple[int, ...]:
+    """The images of a scan, by name → (x, y, z, echoes), from a header alone."""
+    several = next((given[name] for name in ("phase", "real") if given[name]), ())
+    paths = several or [given["total_field"] or given["local_field"]]
+    if paths == [None]:
+        raise ScanError("there is no phase; give phase images, real and imaginary parts, or a field")
+    shape = read_shape(paths[0])
+    return (*shape[:3], shape[3] if len(shape) == 4 else len(paths))
+
+
+def memory_needed(shape: tuple[int, ...]) -> int:
+    """Bytes at the peak for a scan of (x, y, z, echoes)."""
+    voxels = math.prod(shape[:3])
+    return 300_000_000 + voxels * (
+        BYTES_PER_VOXEL + BYTES_PER_ECHO_VOXEL * (shape[3] if len(shape) > 3 else 1)
+    )
+
+
+def disk_needed(shape: tuple[int, ...]) -> int:
+    """Bytes that the maps of a scan of (x, y, z, echoes) may take, compressed."""
+    return math.prod(shape[:3]) * 4 * (12 + (shape[3] if len(shape) > 3 else 1))
+
+
+def check_output(job: Job, scan: Scan, roots: Roots) -> None:
+    """ScanError if the folder cannot take the maps: no space, no permission, or another scan's maps in it."""
+    existing = next(p for p in (job.out_dir, *job.out_dir.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise ScanError(f"{existing} is a file, not a folder; choose another output folder")
+    echoes = 1 if scan.phase is None else scan.phase.shape[3]
+    need, free = disk_needed((*scan.grid.shape, echoes)), shutil.disk_usage(existing).free
+    if free < need:
+        raise ScanError(
+            f"{existing} has {free / 1e6:.0f} MB left but the maps may take {need / 1e6:.0f} MB; "
+            "free some space or choose another output folder"
+        )
+    if not job.force:
+        _refuse_other_scan(job, roots)
+
+
+def _refuse_other_scan(job: Job, roots: Roots) -> None:
+    """Maps of another scan are kept: they share neither a file nor a content with this one's inputs."""
+    products = [product for step in PRODUCTS.values() for product in step.values()]
+    records = (read_sidecar(job.path(product, ".json")).get("Mensura", {}) for product in products)
+    before = {item for record in records for pair in record.get("Inputs", {}).items() for item in pair}
+    now = {item for files in roots.values() for pair in files.items() for item in pair}
+    if before and not before & now:
+        folder = job.path(products[0]).parent
+        raise ScanError(f"{folder} holds maps of another scan; choose another output folder, or add --force")
+
+
+def acquisition_facts(scan: Scan) -> dict[str, Any]:
+    """What a sidecar says of the acquisition: BIDS names and units where BIDS has them."""
+    acquisition, grid = scan.acquisition, scan.grid
+    facts: dict[str, Any] = {
+        "MagneticFieldStrength": scan.field_strength,
+        "VoxelSize": [round(size, 6) for size in grid.voxel_size],
+        "MatrixSize": list(grid.shape),
+        "B0Direction": [round(part, 6) for part in grid.b0_direction],
+    }
+    if acquisition is None:
+        return facts
+    angle = acquisition.flip_angle
+    facts |= {
+        "EchoTime": list(acquisition.echo_times),
+        "RepetitionTime": acquisition.repetition_time,
+        "FlipAngle": None if angle is None else round(math.degrees(angle), 6),
+        "Readout": acquisition.readout,
+    }
+    return {**dict(acquisition.details), **facts}
+
+
+def _roots(job: Job, scan: Scan) -> Roots:
+    """The digests of the scan's files: {"phase": {BIDS URI or path: digest}, …}."""
+    name: Callable[[Path], str] = lambda path: str(path.resolve())  # noqa: E731
+    if job.run is not None:
+        name = partial(bids.bids_uri, dataset=job.run.dataset)
+    return {part: {name(path): file_digest(path) for path in paths} for part, paths in scan.sources.items()}

@@ -1,0 +1,235 @@
+"""The chain from a (multi-echo) gradient echo to a susceptibility map, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mensura.io.scans import Scan
+from mensura.methods import Monitor, call
+from mensura.pipeline import findings
+from mensura.pipeline.config import SPAN, Settings, stages
+from mensura.pipeline.products import PRODUCTS
+from mensura.pipeline.record import Product, Task, digest
+from mensura.pipeline.step import Artifact, Frame, Ledger, Outcome, derived, once, step
+from mensura.scan import Grid, Volume
+
+MARGIN = 2
+"""Voxels around the mask that are kept while working."""
+
+Artifacts = dict[str, Artifact]
+
+
+def maps(scan: Scan, settings: Settings, ledger: Ledger, roots: Mapping[str, Mapping[str, str]]) -> Artifacts:
+    """A scan, sanitised → every artifact that can be had from it, each step kept in the ledger.
+
+    `roots` are the digests of the scan's files: {"phase": {file: digest}, …}. Stages whose result was given
+    (mask, total field, local field) are left out. Raises ScanError for a scan that cannot be used.
+    """
+    found = inputs(scan, roots)
+    if "magnitude" in found:
+        found |= _combine(ledger, found)
+    found |= _mask(ledger, settings, scan, found)
+    head = _head(found)
+    ledger, found = _framed(ledger, scan.grid, found)
+    if "magnitude" in found and "echo_times" in found:
+        found |= _relaxation(ledger, settings, found)
+    if "local_field" not in found and "total_field" not in found:
+        found |= _total_field(ledger, settings, scan, found | head)
+    found |= _susceptibility(ledger, settings, found)
+    found |= _stage(ledger, settings, "reference", found)
+    return found
+
+
+def inputs(scan: Scan, roots: Mapping[str, Mapping[str, str]]) -> Artifacts:
+    """A scan → images and acquisition values as artifacts, keyed by the files and what was told of them."""
+    told = digest([scan.grid.affine, scan.grid.b0_direction, scan.field_strength, str(scan.acquisition)])
+    units = {
+        "phase": "rad",
+        "magnitude": "arbitrary",
+        "mask": "1",
+        "total_field": "ppm",
+        "local_field": "ppm",
+    }
+    images = {name: getattr(scan, name) for name in units}
+    files = {name: roots.get(name, {}) for name in units}
+    found = {
+        name: _image(
+            Volume(data, scan.grid, units[name]),
+            digest([name, told, scan.phase_rule, files[name]]),
+            files[name],
+        )
+        for name, data in images.items()
+        if data is not None
+    }
+    if scan.acquisition is not None:
+        found["echo_times"] = _plain(scan.acquisition.echo_times)
+    if scan.field_strength is not None:
+        found["hz_per_ppm"] = _plain(scan.hz_per_ppm)
+    return found
+
+
+def _image(volume: Volume, key: str, files: Mapping[str, str]) -> Artifact:
+    return Artifact(key, lambda: volume, roots=files)
+
+
+def _plain(value: Any) -> Artifact:
+    return Artifact(digest(value), lambda: value)
+
+
+def _combine(ledger: Ledger, found: Artifacts) -> Artifacts:
+    task = Task("combine", "root_sum_of_squares", PRODUCTS["combine"], "root sum of squares over the echoes")
+    return step(ledger, task, {"magnitude": found["magnitude"]}, _root_sum_of_squares)
+
+
+def _root_sum_of_squares(magnitude: Volume, monitor: Monitor) -> Outcome:
+    data = magnitude.data
+    combined = np.sqrt(np.einsum("...e,...e->...", data, data)) if data.ndim == 4 else np.abs(data)
+    return Outcome({"combined_magnitude": Volume(combined, magnitude.grid, magnitude.unit)})
+
+
+def _mask(ledger: Ledger, settings: Settings, scan: Scan, found: Artifacts) -> Artifacts:
+    """The given mask, or one made of magnitude and phase, or else where the given field is not zero."""
+    noted = partial(findings.mask, warnings=scan.warnings)
+    if "mask" in found:
+        task, images = Task("mask", "given", PRODUCTS["mask"], "given by the user"), {"mask": found["mask"]}
+        return step(ledger, task, images, partial(_given_mask, noted))
+    if "magnitude" in found or "phase" in found:
+        return _stage(ledger, settings, "mask", found, noted)
+    field = found.get("total_field") or found["local_field"]
+    task = Task("mask", "field", PRODUCTS["mask"], "voxels where the given field is not zero")
+    return step(ledger, task, {"mask": field}, partial(_given_mask, noted))
+
+
+def _given_mask(noted: Any, mask: Volume, monitor: Monitor) -> Outcome:
+    inside = mask.data if mask.data.dtype == bool else np.isfinite(mask.data) & (mask.data != 0)
+    return noted({"mask": Volume(inside, mask.grid, "1")}, {})  # type: ignore[no-any-return]
+
+
+def _head(found: Artifacts) -> Artifacts:
+    """Everything that gives signal, on the whole grid: what the sign of the field is checked against."""
+    if "combined_magnitude" not in found:
+        return {}
+    task = Task("head", "threshold", {"head": Product("", "1", "")})
+    return derived(task, {"magnitude": found["combined_magnitude"]}, _bright)
+
+
+def _bright(magnitude: Volume, monitor: Monitor) -> Outcome:
+    from mensura.mask.intensity import threshold
+
+    return Outcome({"head": Volume(threshold(magnitude.data, None, magnitude.grid), magnitude.grid, "1")})
+
+
+def _framed(ledger: Ledger, grid: Grid, found: Artifacts) -> tuple[Ledger, Artifacts]:
+    """From here on only the box around the mask is worked on."""
+    from mensura.mask.morphology import bounding_box
+
+    mask = found["mask"]
+    frame = once(lambda: Frame(grid, bounding_box(mask.value().data, MARGIN)))
+    images = ("phase", "magnitude", "mask", "total_field", "local_field")
+    found["frame"] = Artifact("", frame)
+    cut = {name: _cut(found[name], frame) for name in images if name in found}
+    rest = {name: artifact for name, artifact in found.items() if name not in images}
+    return replace(ledger, frame=frame), rest | cut
+
+
+def _cut(artifact: Artifact, frame: Any) -> Artifact:
+    return replace(artifact, value=once(lambda: frame().cut(artifact.value())))
+
+
+def _total_field(ledger: Ledger, settings: Settings, scan: Scan, found: Artifacts) -> Artifacts:
+    """Phase → total field: bipolar correction, coil offset, unwrapping, fit over the echoes."""
+    count = len(found["echo_times"].value())
+    found = dict(found)
+    noted = partial(findings.field, found["frame"], found.get("head"))
+    if scan.already_unwrapped:
+        found["unwrapped_phase"] = found["phase"]
+        return _stage(ledger, settings, "field", found, noted)
+    if count > 2 and scan.acquisition is not None and scan.acquisition.readout != "monopolar":
+        found |= _bipolar(scan, found)
+    if count > 1:
+        found |= _derived_stage(settings, "offset", found)
+    found |= _stage(ledger, settings, "unwrap", found)
+    return _stage(ledger, settings, "field", found, noted)
+
+
+def _bipolar(scan: Scan, found: Artifacts) -> Artifacts:
+    """Even and odd echoes brought together where the readout alternates, as told or as the phase shows."""
+    told = scan.acquisition is not None and scan.acquisition.readout == "bipolar"
+    products = {"phase": Product("", "rad", "")}
+    task = Task(
+        "bipolar", "told" if told else "detected", products, "even and odd echoes of alternating readouts"
+    )
+    names = ("phase", "magnitude", "mask", "echo_times")
+    images = {name: found[name] for name in names if name in found}
+    return derived(task, images, partial(_brought_together, told))
+
+
+def _brought_together(
+    told: bool,
+    phase: Volume,
+    mask: Volume,
+    echo_times: tuple[float, ...],
+    monitor: Monitor,
+    magnitude: Volume | None = None,
+) -> Outcome:
+    from mensura.qsm.phase import correct_bipolar, is_bipolar
+
+    size = None if magnitude is None else magnitude.data
+    if not told and not is_bipolar(phase.data, size, mask.data, echo_times):
+        return Outcome({"phase": phase})
+    data = correct_bipolar(phase.data, size, mask.data, echo_times=echo_times)
+    note = "the readout is bipolar; the phase of even and odd echoes was brought together"
+    return Outcome({"phase": Volume(data, phase.grid, "rad")}, {}, [note])
+
+
+def _relaxation(ledger: Ledger, settings: Settings, found: Artifacts) -> Artifacts:
+    """Magnitude of several echoes → R2* and T2*."""
+    if len(found["echo_times"].value()) < 2:
+        return {}
+    return _stage(ledger, settings, "r2star", found, findings.relaxation)
+
+
+def _susceptibility(ledger: Ledger, settings: Settings, found: Artifacts) -> Artifacts:
+    """Total or local field → susceptibility, in one step unless background or dipole were chosen by name."""
+    if "local_field" in found:
+        return _stage(ledger, settings, "dipole", found)
+    if settings.two_steps:
+        made = _stage(ledger, settings, "background", found, findings.background)
+        return made | _stage(ledger, settings, "dipole", found | made)
+    made = _stage(ledger, settings, SPAN, found)
+    return made
+
+
+def _stage(
+    ledger: Ledger, settings: Settings, stage: str, found: Artifacts, noted: Any = findings.plain
+) -> Artifacts:
+    """A stage of the table done by the chosen method on what it consumes of what was found."""
+    task, chosen = _task(settings, stage, PRODUCTS[stage]), _consumed(stage, found)
+    return step(ledger, task, chosen, partial(_work, stage, task, noted))
+
+
+def _derived_stage(settings: Settings, stage: str, found: Artifacts) -> Artifacts:
+    """The same for a stage whose result is not worth a file."""
+    products = {name: Product("", unit, "") for name, unit in stages()[stage].produces.items()}
+    task = _task(settings, stage, products)
+    return derived(task, _consumed(stage, found), partial(_work, stage, task, findings.plain))
+
+
+def _task(settings: Settings, stage: str, products: Mapping[str, Product]) -> Task:
+    name = settings.method(stage)
+    method = stages()[stage].method(name)
+    return Task(stage, name, products, method.summary, method.doi, settings.resolved(stage))
+
+
+def _consumed(stage: str, found: Artifacts) -> Artifacts:
+    return {name: found[name] for name in stages()[stage].consumes if name in found}
+
+
+def _work(stage: str, task: Task, noted: Any, monitor: Monitor, **artifacts: Any) -> Outcome:
+    volumes = call(stages()[stage], task.method, artifacts, task.parameters, monitor)
+    return noted(volumes, artifacts)  # type: ignore[no-any-return]
