@@ -45,7 +45,7 @@ def simulate_head(
     repetition_time: float = 0.035,
     flip_angle: float = 15.0,
     readout: Literal["monopolar", "bipolar"] = "monopolar",
-    snr: float | None = 50.0,
+    snr: float = 50.0,
     seed: int = 0,
     b0_angle: float = 0.0,
     lesions: Sequence[str] = (),

@@ -110,7 +110,7 @@ def simulate(
     grid: Grid,
     acquisition: GradientEcho,
     *,
-    snr: float | None = 50.0,
+    snr: float = 50.0,
     seed: int = 0,
     supersampling: int = 2,
     phase_offset: float = 1.5,
@@ -120,7 +120,7 @@ def simulate(
     Labels are sampled `supersampling` times finer along each axis than the output; χ, field and signal are
     simulated on that grid, in free space with all that lies outside the field of view, and the complex signal
     is averaged over blocks. The field is shimmed up to second order over the brain. `snr` is the mean
-    magnitude of the first echo in the brain over the noise's standard deviation per channel (None: no noise);
+    magnitude of the first echo in the brain over the noise's standard deviation per channel (inf: no noise);
     `phase_offset` the standard deviation (rad) of the smooth receive phase. With a bipolar readout the echoes
     carry an eddy-current phase of alternating sign, linear along the first axis. Raises ScanError where no
     brain lies on the grid.
@@ -135,7 +135,7 @@ def simulate(
     _remove_shim(field, mask, fine, grid)
     scene = _Scene(labels, field, fine, dict(anatomy.tissues))
     echoes, r2star, offset = _acquire(scene, acquisition, flaws, supersampling, phase_offset)
-    sigma = 0.0 if snr is None else noise_sigma(echoes[..., 0], snr, mask)
+    sigma = noise_sigma(echoes[..., 0], snr, mask)
     add_noise(echoes, sigma, seed)
     return Simulation(
         grid=grid,
