@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -131,6 +131,11 @@ class GradientEcho:
             raise ScanError(f"the echo times {_list(times)} must increase from echo to echo; sort the echoes")
         if not np.isfinite(self.field_strength) or not 0.01 <= self.field_strength <= 25:
             raise ScanError(f"a field strength of {self.field_strength:g} T is not plausible; give tesla, for example 3")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its fields, as the read-only view of `details` cannot be."""
+        *others, details = (getattr(self, item.name) for item in fields(self))
+        return type(self), (*others, dict(details))
 
     @property
     def hz_per_ppm(self) -> float:

@@ -23,6 +23,8 @@ TOLERANCE = 0.01
 """How far rounding may carry radians beyond ±π."""
 LARGEST_UNWRAPPED = 500.0
 """Unwrapped phase beyond this (rad) is not believed: 80 turns."""
+GAP = 0.05
+"""A value this part of the range away from all others is a filling, not a phase."""
 TINY = 0.1
 """Phase that nowhere exceeds this (rad) has probably been scaled by a wrong header slope."""
 
@@ -138,9 +140,9 @@ def _finite_range(image: Image) -> tuple[float, float]:
 
 
 def _without_padding(data: FloatArray, low: float, high: float) -> tuple[float, float, list[float]]:
-    """The range without a lone value at either end, farther from all others than a fifth of the range."""
+    """The range without a lone value at either end, farther from all others than `GAP` of the range."""
     inner_low, inner_high = _inner_range(_sample(data), low, high)
-    gap = 0.2 * (high - low)
+    gap = GAP * (high - low)
     if inner_low - low > gap or high - inner_high > gap:
         inner_low, inner_high = _inner_range(data, low, high)
     padding = [
@@ -317,15 +319,18 @@ def _apply(e: Evidence, verdict: Verdict) -> RadianPhase:
         data += np.float32(verdict.offset)
     if verdict.wrap:
         data = np.where(data > PI, data - np.float32(2 * PI), data)
-    if e.padding:
-        data, warning = _zero_padding(e, data)
+    limit = LARGEST_UNWRAPPED if verdict.unwrapped else PI + TOLERANCE
+    outside = [value for value in e.padding if abs(verdict.scale * value + verdict.offset) > limit]
+    if outside:
+        data, warning = _without(e, outside, data)
         warnings.append(warning)
     return RadianPhase(data, verdict.rule, tuple(warnings), verdict.unwrapped)
 
 
-def _zero_padding(e: Evidence, data: FloatArray) -> tuple[FloatArray, str]:
-    padded = np.isin(e.image.data, np.array(e.padding, dtype=np.float32))
-    values = " and ".join(f"{value:g}" for value in e.padding)
-    count = int(padded.sum())
+def _without(e: Evidence, outside: list[float], data: FloatArray) -> tuple[FloatArray, str]:
+    """Zero where the file holds values that no phase can have."""
+    filled = np.isin(e.image.data, np.array(outside, dtype=np.float32))
+    values = " and ".join(f"{value:g}" for value in outside)
+    count = int(filled.sum())
     warning = f"{count} voxels of {e.image.path.name} hold {values}, outside the range of phase: set to 0"
-    return np.where(padded, np.float32(0), data), warning
+    return np.where(filled, np.float32(0), data), warning
