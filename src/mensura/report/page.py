@@ -1,0 +1,141 @@
+"""The page: one self-contained HTML file for each run, made from the files of its results alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mensura
+from mensura.io.files import write_text
+from mensura.report import checks, methods_text
+from mensura.report.acquisition import NO_FIELD_FOR, acquisition_rows
+from mensura.report.checks import HEADLINES
+from mensura.report.mosaic import CONVENTION
+from mensura.report.naming import stage_title
+from mensura.report.orient import closest_axes
+from mensura.report.panels import Measured, measure
+from mensura.report.plots import Curve, curve
+from mensura.report.results import Run, find_run, runs_of
+from mensura.report.text import NOT_RECORDED, duration, number, percent, plain
+
+HERE = Path(__file__).parent
+
+
+def build(source: str | os.PathLike[str], out_html: str | os.PathLike[str] | None = None) -> Path:
+    """Results on disk → the report's path.
+
+    `source` is a folder that holds the maps of one run (as `mensura qsm -o` writes it), or the path that all
+    files of a run begin with (`out/sub-01/anat/sub-01_run-1`). The page goes to `out_html`, else beside the
+    maps as `report.html` or `<run>.html`; it is written whole or not at all. ScanError when there are no
+    maps, or when one cannot be read.
+    """
+    run = find_run(Path(source))
+    target = run.folder / f"{run.prefix or 'report'}.html" if out_html is None else Path(out_html)
+    return _write(run, target)
+
+
+def build_subject(
+    out_dir: str | os.PathLike[str], subject: str, session: str | None = None
+) -> tuple[Path, ...]:
+    """A BIDS derivatives folder and a subject (and session) → the paths of its reports, one for each run.
+
+    A single run gets `OUT/sub-01[_ses-X].html`; several get their further entities in the name. ScanError
+    when there are no maps, or when one cannot be read.
+    """
+    root = Path(out_dir)
+    runs = runs_of(root, subject, session)
+    whole = f"sub-{subject}" if session is None else f"sub-{subject}_ses-{session}"
+    return tuple(_write(run, root / f"{whole if len(runs) == 1 else run.prefix}.html") for run in runs)
+
+
+def _write(run: Run, target: Path) -> Path:
+    write_text(target, render(run))
+    return target
+
+
+def render(run: Run) -> str:
+    """A run's results → the page as text."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals.update(number=number, percent=percent, plain=plain, not_recorded=NOT_RECORDED)
+    return environment.get_template("page.html").render(_content(run, measure(run)))
+
+
+def _content(run: Run, measured: Measured) -> dict[str, Any]:
+    """Everything the template shows."""
+    facts = measured.facts
+    found = checks.checks(facts)
+    level = checks.overall(found)
+    return {
+        "style": (HERE / "style.css").read_text("utf-8"),
+        "title": _title(run),
+        "header": _header(run),
+        "level": level,
+        "headline": HEADLINES[level],
+        "checks": found,
+        "key_numbers": checks.key_numbers(facts),
+        "panels": measured.panels,
+        "convention": CONVENTION,
+        "angle": closest_axes(measured.grid).angle,
+        "stride": max((max(p.picture.layout.strides) for p in measured.panels), default=1),
+        "solvers": _solvers(run),
+        "acquisition": acquisition_rows(run.acquisition, measured.grid),
+        "no_field_for": NO_FIELD_FOR,
+        "stages": methods_text.stage_rows(run.processing),
+        "references": methods_text.references(run.processing),
+        "referencing": methods_text.referencing(run),
+        "exclusions": methods_text.exclusions(run, facts.coverage),
+        "paragraph": methods_text.paragraph(run, measured.grid, facts.coverage),
+        "provenance": _provenance(run),
+    }
+
+
+def _title(run: Run) -> str:
+    entities = run.entities
+    if "sub" not in entities:
+        return run.folder.resolve().name
+    names = {"sub": "Subject", "ses": "session", "acq": "acquisition", "run": "run"}
+    return ", ".join(f"{names.get(key, key)} {value}" for key, value in entities.items())
+
+
+def _header(run: Run) -> dict[str, str]:
+    versions = run.noted("Versions") or {}
+    created = [str(block["Created"]) for block in run.ours.values() if block.get("Created")]
+    return {
+        "Processed": max(created, default=NOT_RECORDED).replace("T", " ").replace("+00:00", " UTC"),
+        "Version": f"mensura {versions.get('mensura', NOT_RECORDED)}",
+        "Command": str(run.noted("Command") or NOT_RECORDED),
+    }
+
+
+def _solvers(run: Run) -> list[tuple[str, Mapping[str, Any], Curve]]:
+    """Title, record and curve of each step that recorded how its solver converged."""
+    found = []
+    for step in run.steps:
+        record = step.get("Convergence") or {}
+        if record.get("History"):
+            title = f"{stage_title(step.get('Step'))}: {step.get('Method', '')}"
+            found.append((title, record, curve(record["History"])))
+    return found
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    inputs = {
+        path: digest for block in run.ours.values() for path, digest in (block.get("Inputs") or {}).items()
+    }
+    timed = [
+        (stage_title(e.get("Stage")), e["Seconds"]) for e in run.processing if e.get("Seconds") is not None
+    ]
+    longest = max((seconds for _, seconds in timed), default=0) or 1
+    return {
+        "inputs": inputs,
+        "versions": run.noted("Versions") or {},
+        "times": [(title, duration(s), 100 * s / longest) for title, s in timed],
+        "outputs": [(path.name, run.sidecars.get(name, {})) for name, path in run.images.items()],
+        "report_version": mensura.__version__,
+    }
