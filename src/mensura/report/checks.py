@@ -160,26 +160,25 @@ JUDGES: tuple[Callable[[Facts], list[Check]], ...] = (
 def key_numbers(facts: Facts) -> list[KeyNumber]:
     """Facts → the figures at the top of the page; what is not recorded is left out."""
     run, noise = facts.run, facts.noise
-    mean, sd = run.statistic("ReferenceMean"), run.statistic("ReferenceSD")
     seconds = [entry["Seconds"] for entry in run.processing if entry.get("Seconds") is not None]
     peak = run.noted("PeakMemoryBytes")
     found = [
         _figure("Coverage", facts.coverage, "%", "of the mask has a χ value"),
+        _zero(run),
         _figure("Noise of χ", noise.get("ppm"), "ppm", "median standard deviation"),
         _figure("Noise of the field", noise.get("Hz"), "Hz", "median standard deviation"),
         KeyNumber("Computing", duration(sum(seconds)), "", "all stages together") if seconds else None,
         _figure("Peak memory", None if peak is None else peak / 1e9, "GB", ""),
     ]
-    if mean is not None:
-        spread = "" if sd is None else f" ± {number(sd, 2)}"
-        where = plain(run.statistic("ReferenceRegion") or "reference region")
-        found.insert(
-            1,
-            KeyNumber(
-                "χ of the reference", f"{number(mean, 2)}{spread}", "ppm", f"{where}, before subtraction"
-            ),
-        )
     return [figure for figure in found if figure is not None]
+
+
+def _zero(run: Run) -> KeyNumber | None:
+    if run.zero is None:
+        return None
+    spread = "" if run.zero.sd is None else f" ± {number(run.zero.sd, 2)}"
+    value = f"{number(run.zero.mean, 2)}{spread}"
+    return KeyNumber("χ of the reference", value, "ppm", f"{run.zero.region}, before subtraction")
 
 
 def _figure(label: str, value: Any, unit: str, note: str) -> KeyNumber | None:

@@ -69,12 +69,10 @@ def stage_rows(processing: Sequence[Record]) -> list[StageRow]:
 
 def referencing(run: Run) -> str | None:
     """How χ was referenced: region and its mean ± SD in ppm before subtraction, or None if not recorded."""
-    mean, sd = run.statistic("ReferenceMean"), run.statistic("ReferenceSD")
-    if mean is None:
+    if run.zero is None:
         return None
-    spread = "" if sd is None else f" ± {number(sd)}"
-    region = plain(run.statistic("ReferenceRegion") or "region not named")
-    return f"{region}: {number(mean)}{spread} ppm (mean ± SD before subtraction)"
+    spread = "" if run.zero.sd is None else f" ± {number(run.zero.sd)}"
+    return f"{run.zero.region}: {number(run.zero.mean)}{spread} ppm (mean ± SD before subtraction)"
 
 
 def exclusions(run: Run, coverage: float | None) -> str | None:

@@ -22,7 +22,7 @@ from mensura.scan import BoolArray, Grid
 
 CONVENTION = "radiological: the patient's right is on the left of axial and coronal slices"
 MARGIN = 0.06  # of the mask's longest side, around it: room for the labels
-MOST_PIXELS = 900_000  # of a mosaic; finer matrices are shown every second (third, …) voxel
+MOST_PIXELS = 800_000  # of a mosaic; finer matrices are shown every second (third, …) voxel
 GAP = 0.004  # of the mosaic's width, between the planes
 LETTER = 0.0135  # of the mosaic's width: size of the labels
 

@@ -21,6 +21,15 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Zero:
+    """The region that χ is referenced to, and its mean and standard deviation before subtraction, ppm."""
+
+    region: str
+    mean: float
+    sd: float | None
+
+
+@dataclass(frozen=True)
 class Run:
     """The results of one run: `prefix` (entities, "" in a plain folder), images and sidecars by map name."""
 
@@ -62,6 +71,16 @@ class Run:
             for entry in self.sidecars[name].get("Processing") or ():
                 found.setdefault(entry.get("Key") or (entry.get("Stage"), entry.get("Method")), entry)
         return list(found.values())
+
+    @property
+    def zero(self) -> Zero | None:
+        """What χ was referenced to; the region, where it is not named, after the method that chose it."""
+        mean, sd = self.statistic("ReferenceMean"), self.statistic("ReferenceSD")
+        if mean is None:
+            return None
+        method = next((str(e.get("Method")) for e in self.processing if e.get("Stage") == "reference"), "")
+        region = self.statistic("ReferenceRegion") or method.replace("_", " ") or "region not named"
+        return Zero(str(region), float(mean), None if sd is None else float(sd))
 
     def statistic(self, name: str) -> Any:
         """A number that a step recorded under this name, or None; χ's step is asked first."""
