@@ -1,9 +1,8 @@
 """Real Fourier transforms of volumes: ducc0, single precision, sizes padded to fast ones.
 
-The number of threads is numba's (`numba.set_num_threads`), so that one switch rules the whole package. The
-threads of ducc0 itself would share the lines out in a way that moves some between vector and scalar code, which
-round differently. Here the volume is cut into the same slabs whatever the number of threads, so that the result
-is the same to the bit.
+The number of threads is numba's (`numba.set_num_threads`), so that one switch rules the whole package.
+The threads of ducc0 itself share the lines out so that some move between vector and scalar code, which round
+differently. Here the volume is cut into the same slabs whatever the number of threads: the bits are the same.
 """
 
 from __future__ import annotations
