@@ -39,6 +39,16 @@ def test_each_factor_raises_the_cost_of_a_worse_edge():
     assert edge_costs(ramp(0.0), mask, magnitude=fading.astype(np.float32))[edge] > 100
 
 
+def test_dark_voxels_have_dear_edges():
+    mask = np.ones(SHAPE, bool)
+    magnitude = np.ones(SHAPE, np.float32)
+    magnitude[5:8] = 0
+    costs = edge_costs(ramp(0.0), mask, magnitude=magnitude)
+    assert costs[4:8, :-1, :, 0].min() > 220
+    assert costs[5:8, :-1, :, 1].min() > 220
+    assert costs[2, 5, 5].tolist() == [1, 1, 1]
+
+
 def test_what_is_not_a_number_has_no_edges_and_spoils_none():
     mask = np.ones(SHAPE, bool)
     phase = ramp(0.1)
