@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 from rich_argparse import RawDescriptionRichHelpFormatter
 
 from mensura import __version__
+from mensura.methods import Method, Parameter
 from mensura.scan import ScanError
 
+WRITE_HEAD = "mensura.phantom.dataset:write_head"
 DESCRIPTION = """\
 From a multi-echo gradient echo to maps of susceptibility (χ), R2*, T2* and the field, each with its
 uncertainty, and a report of how they came about.
@@ -175,13 +177,9 @@ def _fill_stages(command: Parser) -> None:
                            help=f"{', '.join(stage.methods)} (default: {stage.default})")  # fmt: skip
         for method, entry in stage.methods.items():
             for key, parameter in entry.parameters.items():
-                full, unit = (
-                    f"{name}.{method}.{key}",
-                    f" {parameter.unit}" if parameter.unit not in ("", "1") else "",
-                )
-                help_line = f"{parameter.help} (default: {parameter.default}{unit})".replace("%", "%%")
+                full = f"{name}.{method}.{key}"
                 group.add_argument(
-                    f"--{full}", dest=full, metavar="V", default=argparse.SUPPRESS, help=help_line
+                    f"--{full}", dest=full, metavar="V", default=argparse.SUPPRESS, help=_help(parameter)
                 )
 
 
@@ -191,12 +189,25 @@ def _fill_methods(command: Parser) -> None:
 
 
 def _fill_simulate(command: Parser) -> None:
-    from mensura.phantom.dataset import write_head
-
     command.add_argument("what", choices=["head"], help="what to simulate")
     command.add_argument("out_dir", type=Path, help="folder for the BIDS dataset")
-    _fill_tunables(command, write_head)
+    for name, parameter in Method(WRITE_HEAD, "").parameters.items():
+        several = not isinstance(parameter.default, str) and isinstance(parameter.default, Sequence)
+        command.add_argument(f"--{name.replace('_', '-')}", nargs="+" if several else None, metavar="V",
+                             default=argparse.SUPPRESS, help=_help(parameter))  # fmt: skip
     command.set_defaults(action=_simulate)
+
+
+def _help(parameter: Parameter) -> str:
+    """The parameter's help with its default and unit."""
+    default = parameter.default
+    words = (
+        default
+        if isinstance(default, str) or not isinstance(default, Sequence)
+        else " ".join(map(str, default))
+    )
+    unit = f" {parameter.unit}" if parameter.unit not in ("", "1") else ""
+    return f"{parameter.help} (default: {words if words != '' else 'none'}{unit})".replace("%", "%%")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -260,13 +271,17 @@ def _methods(arguments: argparse.Namespace) -> int:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    from mensura.phantom.dataset import write_head
+    from mensura.pipeline.config import convert
 
+    write_head = Method(WRITE_HEAD, "")
+    given = vars(arguments)
     values = {
-        name: value for name, value in vars(arguments).items() if name not in ("what", "out_dir", *INTERNAL)
+        name: convert(parameter, given[name], f"--{name.replace('_', '-')}")
+        for name, parameter in write_head.parameters.items()
+        if name in given
     }
-    write_head(arguments.out_dir, **values)
-    print(f"A digital head lies in {arguments.out_dir}")
+    write_head.function(arguments.out_dir, **values)
+    print(f"A digital head, with its truth in derivatives/truth, lies in {arguments.out_dir}")
     return 0
 
 
@@ -285,7 +300,7 @@ def _prepare(arguments: argparse.Namespace) -> Any:
 def _use_threads(count: int) -> None:
     import numba
 
-    most = numba.config.NUMBA_NUM_THREADS
+    most: int = getattr(numba.config, "NUMBA_NUM_THREADS")  # noqa: B009 (set at run time)
     if not 1 <= count <= most:
         raise ScanError(f"--threads {count} is not possible here; choose 1 to {most}")
     numba.set_num_threads(count)
@@ -313,12 +328,17 @@ def _report(job: Any) -> Sequence[Path]:
     return report.build_subject(job.out_dir, job.run.subject, job.run.session)
 
 
+METHODS = "Every stage, method and parameter with its default, unit and reference, from the one table."
+SIMULATE = """\
+A digital head with known truth as a BIDS dataset: brain, air-filled sinuses, phase offset of the receive
+coils, wraps and noise. The true maps lie in derivatives/truth.
+
+example:
+  mensura simulate head head --seed 1 --field-strength 3 --echo-times 0.004 0.012 0.020 0.028 --snr 50
+"""
 COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "run": ("map every run of a BIDS dataset", RUN, _fill_run),
     "qsm": ("map one scan given as NIfTI files", QSM, _fill_qsm),
-    "methods": (
-        "list all methods and parameters",
-        "Every stage, method and parameter, from the one table.",
-        _fill_methods,
-    ),
+    "methods": ("list all methods and parameters", METHODS, _fill_methods),
+    "simulate": ("make a scan with known truth", SIMULATE, _fill_simulate),
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from mensura.scan import Grid, ScanError, Volume
@@ -58,7 +59,7 @@ class Method:
         return _parameters(self.path)
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters: the defaults, replaced by what is `given`; ScanError for a name the method lacks."""
+        """All parameters: the defaults, replaced by what is `given`; ScanError for an unknown name."""
         unknown = set(given) - set(self.parameters)
         if unknown:
             known = ", ".join(self.parameters) or "none"
@@ -91,7 +92,7 @@ class Stage:
 @cache
 def _parameters(path: str) -> dict[str, Parameter]:
     function = Method(path, "").function
-    hints = get_type_hints(function, include_extras=True)
+    hints = _argument_types(function)
     found = {}
     for name, argument in inspect.signature(function).parameters.items():
         hint = hints.get(name)
@@ -101,6 +102,13 @@ def _parameters(path: str) -> dict[str, Parameter]:
             if tunable is not None:
                 found[name] = Parameter(name, kind, argument.default, tunable.unit, tunable.help)
     return found
+
+
+def _argument_types(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of the arguments alone: what is returned may be known to type checkers only."""
+    annotations = {name: kind for name, kind in function.__annotations__.items() if name != "return"}
+    arguments = SimpleNamespace(__annotations__=annotations)
+    return get_type_hints(arguments, function.__globals__, include_extras=True)
 
 
 def call(
@@ -113,7 +121,7 @@ def call(
     """Volumes and acquisition values in → the volumes that the stage produces, made by one of its methods.
 
     The method's arguments are filled by name: volumes are unpacked to arrays once their units and grids have
-    been checked, `grid` is theirs, every other name is handed on as it is. Raises ScanError for a unit, a grid,
+    been checked, `grid` is theirs, every other name is handed on as it is. ScanError for a unit, a grid,
     a missing artifact or a parameter name that does not fit.
     """
     chosen = stage.method(method)
@@ -153,9 +161,12 @@ def _bound(
     chosen: Method, given: Mapping[str, Any], tunables: Mapping[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
     positional, named = [], dict(tunables)
+    hints = _argument_types(chosen.function)
     for name, argument in inspect.signature(chosen.function).parameters.items():
         if name in tunables:
             continue
+        if argument.default is inspect.Parameter.empty and type(None) in get_args(hints.get(name)):
+            given = {name: None, **given}
         if name not in given and argument.default is inspect.Parameter.empty:
             raise ScanError(
                 f"the method {chosen.path.split(':')[1]} needs the {name.replace('_', ' ')}; provide it"

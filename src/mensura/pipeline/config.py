@@ -6,7 +6,7 @@ A setting is a stage's method (`dipole = "tv"`) or a method's parameter (`dipole
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -144,9 +144,9 @@ def _as(kind: Any, value: Any) -> Any:
         return next(option for option in _one_of(get_args(kind), value))
     if origin in (Union, UnionType):
         return _first_fit(get_args(kind), value)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         parts = value.replace(",", " ").split() if isinstance(value, str) else list(value)
-        kinds = get_args(kind)
+        kinds = get_args(kind) if origin is tuple else (*get_args(kind), Ellipsis)
         kinds = (kinds[0],) * len(parts) if kinds[-1] is Ellipsis else kinds
         return tuple(_as(k, v) for k, v in zip(kinds, parts, strict=True))
     return _scalar(kind, value)

@@ -1,4 +1,4 @@
-"""A scan as read → a scan to work on: finite numbers, magnitude and phase, what a reconstruction did undone."""
+"""A scan as read → a scan to work on: finite, as magnitude and phase, a reconstruction's tricks undone."""
 
 from __future__ import annotations
 
