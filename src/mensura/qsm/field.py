@@ -1,0 +1,211 @@
+"""Unwrapped phase of one or more echoes → total field (ppm), its standard deviation and the fit's residual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from mensura.methods import Tunable
+from mensura.scan import BoolArray, FloatArray, Grid, ScanError
+
+Maps = tuple[FloatArray, FloatArray, FloatArray]
+MEDIAN_CHI_SQUARE = (np.nan, 0.4549, 0.6931, 0.7887, 0.8392)
+"""Median of χ²/n for n = 1, 2, 3, 4 degrees of freedom."""
+
+
+def weighted(
+    unwrapped_phase: FloatArray,
+    mask: BoolArray,
+    grid: Grid,
+    *,
+    magnitude: FloatArray | None = None,
+    echo_times: Sequence[float],
+    hz_per_ppm: float,
+    tolerance: Annotated[
+        float, Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight")
+    ] = 2.0,
+) -> Maps:
+    """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
+
+    The phase, free of an offset, is fitted by 2π f TE with weights (magnitude·TE)². The noise σ of the images
+    follows from the median misfit over the mask; the standard deviation is σ / (2π √Σ(magnitude·TE)²), multiplied
+    by (m / tolerance)² where the echoes disagree by m > tolerance times the noise. The residual is
+    ‖s − |s|·exp(i 2π f TE)‖ / ‖s‖, s the complex signal of all echoes. Raises ScanError if the shapes do not fit.
+    Wu et al. 2012, doi:10.1002/nbm.2871 (weights); QSM consensus 2024, doi:10.1002/mrm.30006 (residual).
+    """
+    phase, weight, times = _prepare(unwrapped_phase, magnitude, echo_times)
+    slope, misfit, residual = _fit_slope(phase, weight, mask, times, False)
+    return _finish(slope, misfit, residual, (weight, mask, times, tolerance, hz_per_ppm))
+
+
+def linear(
+    unwrapped_phase: FloatArray,
+    mask: BoolArray,
+    grid: Grid,
+    *,
+    echo_times: Sequence[float],
+    hz_per_ppm: float,
+) -> Maps:
+    """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
+
+    Ordinary least squares of the phase against echo time, all echoes alike, with a free intercept per voxel
+    where there are two echoes or more: the plain method to compare others with. Errors as in `weighted`.
+    """
+    phase, weight, times = _prepare(unwrapped_phase, None, echo_times)
+    slope, misfit, residual = _fit_slope(phase, weight, mask, times, len(times) > 1)
+    return _finish(slope, misfit, residual, (weight, mask, times, 2.0, hz_per_ppm))
+
+
+def nonlinear(
+    unwrapped_phase: FloatArray,
+    mask: BoolArray,
+    grid: Grid,
+    *,
+    magnitude: FloatArray | None = None,
+    echo_times: Sequence[float],
+    hz_per_ppm: float,
+    tolerance: Annotated[
+        float, Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight")
+    ] = 2.0,
+    max_iter: Annotated[int, Tunable("1", "Gauss–Newton steps")] = 8,
+) -> Maps:
+    """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
+
+    Minimises Σ |s − |s|·exp(i 2π f TE)|² over the echoes by Gauss–Newton from the weighted linear fit: an echo
+    that was unwrapped wrongly by 2π no longer pulls. Otherwise as `weighted`.
+    Liu et al. 2013, doi:10.1002/mrm.24272, eq. (3). Differs from the paper in that the offset was removed before.
+    """
+    phase, weight, times = _prepare(unwrapped_phase, magnitude, echo_times)
+    slope, misfit, residual = _fit_slope(phase, weight, mask, times, False)
+    _refine_slope(phase, weight, mask, times, slope, misfit, residual, max_iter)
+    return _finish(slope, misfit, residual, (weight, mask, times, tolerance, hz_per_ppm))
+
+
+def _prepare(
+    phase: FloatArray, magnitude: FloatArray | None, echo_times: Sequence[float]
+) -> tuple[FloatArray, FloatArray, NDArray[np.float64]]:
+    """Phase and weights with an echo axis, both C-ordered, and the echo times."""
+    stack = np.ascontiguousarray(phase if phase.ndim == 4 else phase[..., None], np.float32)
+    times = np.array(echo_times, np.float64)
+    if stack.shape[3] != times.size:
+        raise ScanError(f"there are {stack.shape[3]} echoes of phase but {times.size} echo times; give one for each")
+    if magnitude is None:
+        return stack, np.ones_like(stack), times
+    weight = np.square(magnitude, dtype=np.float32).reshape(stack.shape)
+    return stack, np.ascontiguousarray(weight), times
+
+
+def _finish(
+    slope: FloatArray,
+    misfit: FloatArray,
+    residual: FloatArray,
+    known: tuple[FloatArray, BoolArray, NDArray[np.float64], float, float],
+) -> Maps:
+    """Slope (rad/s) and squared misfit per degree of freedom → field and standard deviation in ppm."""
+    weight, mask, times, tolerance, hz_per_ppm = known
+    to_ppm = 1 / (2 * np.pi * hz_per_ppm)
+    information = np.einsum("...e,e->...", weight, times**2)
+    inside = mask & (information > 0)
+    if not inside.any():
+        raise ScanError("the magnitude is zero everywhere in the mask; check that mask and magnitude belong together")
+    variance = _noise_variance(misfit, slope * np.sqrt(information), inside, len(times) - 1)
+    disagreement = np.sqrt(misfit / max(variance, 1e-30)) / tolerance if len(times) > 1 else np.zeros_like(misfit)
+    spread = np.zeros_like(slope)
+    np.sqrt(variance / np.where(inside, information, 1), out=spread, where=inside, casting="unsafe")
+    spread *= np.maximum(disagreement, 1) ** 2 * to_ppm
+    field = np.where(inside, slope * to_ppm, np.where(mask, np.nan, 0)).astype(np.float32)
+    spread[mask & ~inside] = np.nan
+    return field, spread.astype(np.float32), np.where(mask, residual, 0).astype(np.float32)
+
+
+def _noise_variance(misfit: FloatArray, scaled: FloatArray, inside: BoolArray, freedom: int) -> float:
+    """Variance of the images' noise from the median misfit of the echoes; of one echo, from its second differences."""
+    if freedom > 0:
+        typical = MEDIAN_CHI_SQUARE[freedom] if freedom < len(MEDIAN_CHI_SQUARE) else (1 - 2 / (9 * freedom)) ** 3
+        return float(np.median(misfit[inside])) / typical
+    bend = scaled[2:] - 2 * scaled[1:-1] + scaled[:-2]
+    whole = inside[2:] & inside[1:-1] & inside[:-2]
+    return float(np.median(np.abs(bend[whole])) / 0.6745) ** 2 / 6 if whole.any() else 0.0
+
+
+@njit(cache=True, parallel=True)
+def _fit_slope(
+    phase: FloatArray, weight: FloatArray, mask: BoolArray, times: NDArray[np.float64], intercept: bool
+) -> Maps:
+    """Weighted least squares per voxel → slope (rad/s), squared misfit per degree of freedom, relative residual."""
+    slope, misfit, residual = np.zeros_like(mask, np.float32), np.zeros_like(mask, np.float32), np.zeros_like(mask, np.float32)
+    echoes = times.size
+    freedom = max(echoes - (2 if intercept else 1), 1)
+    for i in prange(mask.shape[0]):
+        for j in range(mask.shape[1]):
+            for k in range(mask.shape[2]):
+                if not mask[i, j, k]:
+                    continue
+                mean_time, mean_phase, total = 0.0, 0.0, 0.0
+                for e in range(echoes):
+                    w = weight[i, j, k, e]
+                    total += w
+                    mean_time += w * times[e]
+                    mean_phase += w * phase[i, j, k, e]
+                if total <= 0:
+                    continue
+                mean_time, mean_phase = (mean_time / total, mean_phase / total) if intercept else (0.0, 0.0)
+                above, below = 0.0, 0.0
+                for e in range(echoes):
+                    w, t = weight[i, j, k, e], times[e] - mean_time
+                    above += w * t * (phase[i, j, k, e] - mean_phase)
+                    below += w * t * t
+                if below <= 0:
+                    continue
+                square, chord = 0.0, 0.0
+                for e in range(echoes):
+                    r = phase[i, j, k, e] - mean_phase - above / below * (times[e] - mean_time)
+                    square += weight[i, j, k, e] * r * r
+                    chord += weight[i, j, k, e] * (2 - 2 * np.cos(r))
+                slope[i, j, k] = above / below
+                misfit[i, j, k] = square / freedom
+                residual[i, j, k] = np.sqrt(chord / total)
+    return slope, misfit, residual
+
+
+@njit(cache=True, parallel=True)
+def _refine_slope(
+    phase: FloatArray,
+    weight: FloatArray,
+    mask: BoolArray,
+    times: NDArray[np.float64],
+    slope: FloatArray,
+    misfit: FloatArray,
+    residual: FloatArray,
+    steps: int,
+) -> None:
+    """Gauss–Newton on the complex residual, in place; keeps a step only while the misfit falls."""
+    freedom = max(times.size - 1, 1)
+    for i in prange(mask.shape[0]):
+        for j in range(mask.shape[1]):
+            for k in range(mask.shape[2]):
+                total = 0.0
+                for e in range(times.size):
+                    total += weight[i, j, k, e]
+                if not mask[i, j, k] or total <= 0:
+                    continue
+                here = np.float64(slope[i, j, k])
+                best, chosen = np.inf, here
+                for _ in range(steps):
+                    chord, above, below = 0.0, 0.0, 0.0
+                    for e in range(times.size):
+                        r = phase[i, j, k, e] - here * times[e]
+                        chord += weight[i, j, k, e] * (2 - 2 * np.cos(r))
+                        above += weight[i, j, k, e] * times[e] * np.sin(r)
+                        below += weight[i, j, k, e] * times[e] * times[e]
+                    if chord >= best:
+                        break
+                    best, chosen = chord, here
+                    here += above / below
+                slope[i, j, k] = chosen
+                misfit[i, j, k] = best / freedom
+                residual[i, j, k] = np.sqrt(best / total)
