@@ -59,7 +59,7 @@ STAGES: Mapping[str, Stage] = {
         {"chi": "ppm"},
         {
             "tv": Method("mensura.qsm.dipole:tv", "10.1002/mrm.25029"),
-            "medi": Method("mensura.qsm.dipole:medi", "10.1002/mrm.24272"),
+            "medi": Method("mensura.qsm.medi:medi", "10.1002/mrm.24272"),
             "tikhonov": Method("mensura.qsm.dipole:tikhonov", "10.1002/mrm.25029"),
             "tkd": Method("mensura.qsm.dipole:tkd", "10.1002/mrm.22135"),
         },
@@ -72,10 +72,12 @@ STAGES: Mapping[str, Stage] = {
     ),
     "reference": Stage(
         "set the zero of susceptibility",
-        {"chi": "ppm", "mask": "1"},
-        {"chi": "ppm"},
+        {"chi": "ppm", "mask": "1", "r2star": "1/s", "reference_region": "1"},
+        {"chi": "ppm", "reference_region": "1"},
         {
             "whole_mask": Method("mensura.qsm.reference:whole_mask", "10.1002/mrm.30006"),
+            "csf": Method("mensura.qsm.reference:csf", "10.1002/mrm.26946"),
+            "region": Method("mensura.qsm.reference:region", "10.1002/mrm.30006"),
             "none": Method("mensura.qsm.reference:none", ""),
         },
     ),
