@@ -18,6 +18,10 @@ from mensura.methods import Method, Parameter
 from mensura.scan import ScanError
 
 WRITE_HEAD = "mensura.phantom.dataset:write_head"
+SCAN_FLAGS = (
+    *("phase", "magnitude", "real", "imaginary", "echo_times", "field_strength"),
+    *("total_field", "local_field", "field_unit", "b0_direction"),
+)
 DESCRIPTION = """\
 From a multi-echo gradient echo to maps of susceptibility (χ), R2*, T2* and the field, each with its
 uncertainty, and a report of how they came about.
@@ -149,6 +153,8 @@ def _fill_qsm(command: Parser) -> None:
     enter.add_argument(
         "--field-unit", choices=["Hz", "ppm"], default="Hz", help="of these fields (default: Hz)"
     )
+    region = "voxels whose mean becomes zero (the method region of --reference)"
+    enter.add_argument("--reference-region", type=Path, metavar="FILE", help=region)
     command.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the maps")
     command.set_defaults(action=_qsm)
     _fill_common(command)
@@ -240,20 +246,16 @@ def _qsm(arguments: argparse.Namespace) -> int:
     from mensura.pipeline.job import Job, input_shape, with_readout
 
     settings = _prepare(arguments)
-    names = (
-        "phase",
-        "magnitude",
-        "real",
-        "imaginary",
-        "echo_times",
-        "field_strength",
-        "total_field",
-        "local_field",
-    )
-    given = {name: getattr(arguments, name) for name in (*names, "field_unit", "b0_direction")}
+    given = {name: getattr(arguments, name) for name in SCAN_FLAGS}
     load = partial(with_readout, partial(load_nifti, **given, mask=arguments.mask_file), arguments.readout)
     job = Job(
-        arguments.out.name, load, arguments.out, None, settings, arguments.force, arguments.command_line
+        arguments.out.name,
+        load,
+        arguments.out,
+        settings=settings,
+        force=arguments.force,
+        command=arguments.command_line,
+        reference_region=arguments.reference_region,
     )
     if arguments.dry_run:
         return _plan([job], [input_shape(given)])
@@ -293,7 +295,10 @@ def _prepare(arguments: argparse.Namespace) -> Any:
     if arguments.threads is not None:
         _use_threads(arguments.threads)
     file = read_toml(arguments.config) if arguments.config else {}
-    flags = {key: value for key, value in vars(arguments).items() if key in set(known_keys())}
+    keys = set(known_keys())
+    flags = {key: value for key, value in vars(arguments).items() if key in keys}
+    if getattr(arguments, "reference_region", None):
+        flags.setdefault("reference", "region")
     return checked(overlaid(file, flags), str(arguments.config) if file and not flags else "the settings")
 
 

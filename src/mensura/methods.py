@@ -54,6 +54,11 @@ class Method:
         return (inspect.getdoc(self.function) or "").split("\n")[0]
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of everything that the function takes."""
+        return tuple(inspect.signature(self.function).parameters)
+
+    @property
     def parameters(self) -> dict[str, Parameter]:
         """The tunables, in the order of the signature."""
         return _parameters(self.path)

@@ -84,11 +84,12 @@ def background(made: Volumes, used: Artifacts) -> Outcome:
 
 
 def reference(made: Volumes, used: Artifacts) -> Outcome:
-    """The mean and spread of the map over the mask, after its zero was set."""
-    chi, inside = made["chi"].data, used["mask"].data
-    values = chi[inside & np.isfinite(chi)].astype(np.float64)
-    before = used["chi"].data[inside & np.isfinite(chi)].astype(np.float64)
-    shift = float(np.mean(before - values)) if values.size else 0.0
-    return Outcome(
-        made, {"ReferenceShift": shift, "MaskMean": float(values.mean()), "MaskSD": float(values.std())}
-    )
+    """The mean and SD that the reference region had before its mean was subtracted."""
+    region = made["reference_region"].data & np.isfinite(used["chi"].data)
+    values = used["chi"].data[region].astype(np.float64)
+    statistics = {
+        "ReferenceVoxels": int(region.sum()),
+        "ReferenceMean": float(values.mean()),
+        "ReferenceSD": float(values.std()),
+    }
+    return Outcome(made, statistics)

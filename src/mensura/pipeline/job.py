@@ -13,23 +13,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from mensura.io import bids
 from mensura.io.files import digest as file_digest
-from mensura.io.nifti import read_shape
+from mensura.io.nifti import read, read_shape
 from mensura.io.scans import Scan
 from mensura.pipeline.config import Settings
 from mensura.pipeline.prepare import prepare
 from mensura.pipeline.products import PRODUCTS
-from mensura.pipeline.qsm import maps
+from mensura.pipeline.qsm import Roots, maps
 from mensura.pipeline.record import Product
-from mensura.pipeline.step import Ledger, Silent, Watcher, read_sidecar, settle
-from mensura.scan import ScanError
+from mensura.pipeline.step import Artifact, Ledger, Silent, Watcher, read_sidecar, settle
+from mensura.scan import ScanError, Volume
 
 BYTES_PER_VOXEL = 330
 BYTES_PER_ECHO_VOXEL = 30
 """Peak memory as measured: what the solvers hold of each voxel, and what the images do."""
-
-Roots = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Job:
     settings: Settings = field(default_factory=Settings)
     force: bool = False
     command: str = ""
+    reference_region: Path | None = None
 
     @property
     def group(self) -> tuple[Path, str | None, str | None]:
@@ -97,7 +98,7 @@ def process(job: Job, watcher: Watcher | None = None) -> Result:
             watcher=watcher or Silent(),
             writer=writer,
         )
-        maps(scan, job.settings, ledger, roots)
+        maps(scan, job.settings, ledger, roots=roots, reference_region=_region(job, scan))
         settle(ledger)
     reused = sum(bool(record["Reused"]) for record in ledger.done)
     warnings = dict.fromkeys(text for record in ledger.done for text in record["Warnings"])
@@ -196,6 +197,20 @@ def acquisition_facts(scan: Scan) -> dict[str, Any]:
         "Readout": acquisition.readout,
     }
     return {**dict(acquisition.details), **facts}
+
+
+def _region(job: Job, scan: Scan) -> Artifact | None:
+    """The file of the reference region as an artifact, on the grid of the scan."""
+    if job.reference_region is None:
+        return None
+    image = read(job.reference_region)
+    if not image.grid.matches(scan.grid) or image.data.ndim != 3:
+        raise ScanError(
+            f"{image.path} does not lie on the grid of the scan; make the reference region on its grid"
+        )
+    key = file_digest(image.path)
+    inside = Volume(np.nan_to_num(image.data) != 0, scan.grid, "1")
+    return Artifact(key, lambda: inside, roots={str(image.path): key})
 
 
 def _roots(job: Job, scan: Scan) -> Roots:

@@ -16,21 +16,32 @@ from mensura.pipeline.config import SPAN, Settings, stages
 from mensura.pipeline.products import PRODUCTS
 from mensura.pipeline.record import Product, Task, digest
 from mensura.pipeline.step import Artifact, Frame, Ledger, Outcome, derived, once, step
+from mensura.qsm.uncertainty import explained_field
 from mensura.scan import Grid, Volume
 
 MARGIN = 2
 """Voxels around the mask that are kept while working."""
 
 Artifacts = dict[str, Artifact]
+Roots = Mapping[str, Mapping[str, str]]
 
 
-def maps(scan: Scan, settings: Settings, ledger: Ledger, roots: Mapping[str, Mapping[str, str]]) -> Artifacts:
+def maps(
+    scan: Scan,
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    roots: Roots,
+    reference_region: Artifact | None = None,
+) -> Artifacts:
     """A scan, sanitised → every artifact that can be had from it, each step kept in the ledger.
 
     `roots` are the digests of the scan's files: {"phase": {file: digest}, …}. Stages whose result was given
     (mask, total field, local field) are left out. Raises ScanError for a scan that cannot be used.
     """
     found = inputs(scan, roots)
+    if reference_region is not None:
+        found["reference_region"] = reference_region
     if "magnitude" in found:
         found |= _combine(ledger, found)
     found |= _mask(ledger, settings, scan, found)
@@ -41,11 +52,12 @@ def maps(scan: Scan, settings: Settings, ledger: Ledger, roots: Mapping[str, Map
     if "local_field" not in found and "total_field" not in found:
         found |= _total_field(ledger, settings, scan, found | head)
     found |= _susceptibility(ledger, settings, found)
-    found |= _stage(ledger, settings, "reference", found)
-    return found
+    if "field_std" in found:
+        found |= _stage(ledger, settings, "uncertainty", found)
+    return found | _stage(ledger, settings, "reference", found, findings.reference)
 
 
-def inputs(scan: Scan, roots: Mapping[str, Mapping[str, str]]) -> Artifacts:
+def inputs(scan: Scan, roots: Roots) -> Artifacts:
     """A scan → images and acquisition values as artifacts, keyed by the files and what was told of them."""
     told = digest([scan.grid.affine, scan.grid.b0_direction, scan.field_strength, str(scan.acquisition)])
     units = {
@@ -130,7 +142,7 @@ def _framed(ledger: Ledger, grid: Grid, found: Artifacts) -> tuple[Ledger, Artif
 
     mask = found["mask"]
     frame = once(lambda: Frame(grid, bounding_box(mask.value().data, MARGIN)))
-    images = ("phase", "magnitude", "mask", "total_field", "local_field")
+    images = ("phase", "magnitude", "mask", "total_field", "local_field", "reference_region")
     found["frame"] = Artifact("", frame)
     cut = {name: _cut(found[name], frame) for name in images if name in found}
     rest = {name: artifact for name, artifact in found.items() if name not in images}
@@ -202,14 +214,24 @@ def _susceptibility(ledger: Ledger, settings: Settings, found: Artifacts) -> Art
         made = _stage(ledger, settings, "background", found, findings.background)
         return made | _stage(ledger, settings, "dipole", found | made)
     made = _stage(ledger, settings, SPAN, found)
-    return made
+    task = Task(
+        "explained field", "forward_model", PRODUCTS["explained field"], "field of the susceptibility map"
+    )
+    return made | step(ledger, task, {"chi": made["chi"], "mask": found["mask"]}, _explained)
+
+
+def _explained(chi: Volume, mask: Volume, monitor: Monitor) -> Outcome:
+    """The local field that belongs to a map made in one step, and the voxels that have a value."""
+    valued = Volume(mask.data & np.isfinite(chi.data), chi.grid, "1")
+    field = Volume(explained_field(chi.data, mask.data, chi.grid), chi.grid, "ppm")
+    return findings.background({"local_field": field, "mask": valued}, {"mask": mask})
 
 
 def _stage(
     ledger: Ledger, settings: Settings, stage: str, found: Artifacts, noted: Any = findings.plain
 ) -> Artifacts:
     """A stage of the table done by the chosen method on what it consumes of what was found."""
-    task, chosen = _task(settings, stage, PRODUCTS[stage]), _consumed(stage, found)
+    task, chosen = _task(settings, stage, PRODUCTS[stage]), _consumed(settings, stage, found)
     return step(ledger, task, chosen, partial(_work, stage, task, noted))
 
 
@@ -217,7 +239,7 @@ def _derived_stage(settings: Settings, stage: str, found: Artifacts) -> Artifact
     """The same for a stage whose result is not worth a file."""
     products = {name: Product("", unit, "") for name, unit in stages()[stage].produces.items()}
     task = _task(settings, stage, products)
-    return derived(task, _consumed(stage, found), partial(_work, stage, task, findings.plain))
+    return derived(task, _consumed(settings, stage, found), partial(_work, stage, task, findings.plain))
 
 
 def _task(settings: Settings, stage: str, products: Mapping[str, Product]) -> Task:
@@ -226,8 +248,10 @@ def _task(settings: Settings, stage: str, products: Mapping[str, Product]) -> Ta
     return Task(stage, name, products, method.summary, method.doi, settings.resolved(stage))
 
 
-def _consumed(stage: str, found: Artifacts) -> Artifacts:
-    return {name: found[name] for name in stages()[stage].consumes if name in found}
+def _consumed(settings: Settings, stage: str, found: Artifacts) -> Artifacts:
+    """What the chosen method takes of what was found."""
+    taken = stages()[stage].method(settings.method(stage)).arguments
+    return {name: found[name] for name in stages()[stage].consumes if name in found and name in taken}
 
 
 def _work(stage: str, task: Task, noted: Any, monitor: Monitor, **artifacts: Any) -> Outcome:

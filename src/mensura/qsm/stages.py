@@ -81,6 +81,12 @@ STAGES: Mapping[str, Stage] = {
             "none": Method("mensura.qsm.reference:none", ""),
         },
     ),
+    "uncertainty": Stage(
+        "carry the noise of the field through to susceptibility",
+        {"field_std": "ppm", "mask": "1"},
+        {"chi_std": "ppm"},
+        {"propagated": Method("mensura.qsm.uncertainty:propagated", "10.1109/TMI.2009.2023787")},
+    ),
 }
 """Every stage with what it consumes and produces (artifact: unit); its first method is the default."""
 
