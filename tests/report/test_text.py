@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from derivatives import ACQUISITION, head, sidecar, tilted_grid, write_map
 
+from mensura.report import methods_text
 from mensura.report.acquisition import acquisition_rows, echo_summary
 from mensura.report.checks import Check, Facts, checks, key_numbers, overall
 from mensura.report.colours import Scale
-from mensura.report.naming import method_name, parameter_units, stage_title
+from mensura.report.naming import SENTENCES, method_name, parameter_units, stage_title
 from mensura.report.panels import measure
 from mensura.report.plots import curve, histogram, nice_ticks
 from mensura.report.references import citation, dois
 from mensura.report.results import Run, find_run
-from mensura.report.text import duration, listed, number, percent, plain, with_unit
+from mensura.report.text import duration, listed, mean_sd, number, percent, plain, with_unit
 
 NOTHING = Run(Path(), "", {"Chimap": Path("Chimap.nii.gz")}, {})
 
@@ -75,15 +76,18 @@ def test_a_missing_chi_map_is_wrong() -> None:
     assert [check.level for check in found] == ["bad"]
 
 
-@pytest.mark.parametrize(("converged", "level"), [(True, "good"), (False, "look")])
-def test_convergence_is_told(converged: bool, level: str) -> None:
+@pytest.mark.parametrize(
+    ("converged", "tolerance", "level", "expected"),
+    [
+        (True, 1e-4, "good", "converged after 40 iterations."),
+        (False, 1e-4, "look", "stopped at its limit of 100 iterations, still changing by 0.002"),
+        (False, 1e-3, "good", "stopped at its limit of 100 iterations, close to its tolerance"),
+    ],
+)
+def test_convergence_is_told(converged: bool, tolerance: float, level: str, expected: str) -> None:
     record = {"Iterations": 40, "MaxIterations": 100, "Converged": converged, "History": [0.5, 0.002]}
-    found = checks(Facts(run_with(Step="dipole", Method="tv", Convergence=record)))
-    expected = (
-        "converged after 40"
-        if converged
-        else "stopped at its limit of 100 iterations, still changing by 0.002"
-    )
+    step = {"Step": "dipole", "Method": "tv", "Parameters": {"tol": tolerance}, "Convergence": record}
+    found = checks(Facts(run_with(**step)))
     assert found[0].level == level
     assert f"Dipole inversion (tv) {expected}" in found[0].text
 
@@ -100,7 +104,7 @@ def test_key_numbers_are_left_out_when_unknown() -> None:
     figures = key_numbers(Facts(run, coverage=97.5, noise={"ppm": 0.004}))
     assert [(f.label, f.value, f.unit) for f in figures] == [
         ("Coverage", "97.5", "%"),
-        ("χ of the reference", "−0.012 ± 0.05", "ppm"),
+        ("χ of the reference", "−0.012 ± 0.050", "ppm"),
         ("Noise of χ", "0.004", "ppm"),
     ]
 
@@ -141,6 +145,23 @@ def test_references_in_any_form_become_dois() -> None:
     assert dois("") == dois(None) == []
     assert citation("10.1002/mrm.28563").startswith("Dymerska B")
     assert citation("10.9999/unknown") == ""
+
+
+def test_a_mean_is_as_fine_as_its_deviation() -> None:
+    assert mean_sd(-4.7e-11, 0.0225) == "−0.0000 ± 0.0225"
+    assert mean_sd(18.62, 8.031) == "18.62 ± 8.03"
+    assert mean_sd(5.52e6, 4.58e5) == "5.52×10⁶ ± 458000"
+    assert mean_sd(0.0123, None) == "0.0123"
+
+
+@pytest.mark.parametrize("stage", ["mask", "offset", "reference"])
+def test_what_was_not_done_is_not_claimed(stage: str) -> None:
+    method = "given" if stage == "mask" else "none"
+    processing = [{"Stage": stage, "Method": method, "Parameters": {}}]
+    run = Run(Path(), "", {}, {"Chimap": {"Processing": processing}})
+    told = methods_text.paragraph(run, None, None)[-1].text
+    assert told == SENTENCES[stage, method]
+    assert "{" not in told
 
 
 def test_unknown_stages_and_methods_keep_their_names() -> None:

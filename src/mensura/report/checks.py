@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mensura.report.naming import stage_title
-from mensura.report.results import Run
-from mensura.report.text import duration, number, percent, plain
+from mensura.report.results import Record, Run
+from mensura.report.text import duration, mean_sd, number, percent, plain
 
 Level = Literal["good", "look", "bad"]
 SEVERITY: dict[Level, int] = {"good": 0, "look": 1, "bad": 2}
@@ -122,22 +122,21 @@ def _jumps(facts: Facts) -> list[Check]:
 
 
 def _convergence(facts: Facts) -> list[Check]:
-    found = []
-    for step in facts.run.steps:
-        record = step.get("Convergence") or {}
-        if record.get("Converged") is None:
-            continue
-        who = f"{stage_title(step.get('Step'))} ({step.get('Method', '?')})"
-        last = (record.get("History") or [None])[-1]
-        if record["Converged"]:
-            text = f"{who} converged after {plain(record.get('Iterations'))} iterations."
-        else:
-            text = (
-                f"{who} stopped at its limit of {plain(record.get('MaxIterations'))} iterations, "
-                f"still changing by {number(last)} in the last one."
-            )
-        found.append(Check("good" if record["Converged"] else "look", text))
-    return found
+    records = [(step, step.get("Convergence") or {}) for step in facts.run.steps]
+    return [_converged(step, record) for step, record in records if record.get("Converged") is not None]
+
+
+def _converged(step: Record, record: Record) -> Check:
+    """Whether a solver converged, or stopped at its limit near its tolerance, or far from it."""
+    who = f"{stage_title(step.get('Step'))} ({step.get('Method', '?')})"
+    if record["Converged"]:
+        return Check("good", f"{who} converged after {plain(record.get('Iterations'))} iterations.")
+    last = (record.get("History") or [None])[-1]
+    tolerance = (step.get("Parameters") or {}).get("tol")
+    stopped = f"{who} stopped at its limit of {plain(record.get('MaxIterations'))} iterations"
+    if last is not None and tolerance is not None and last <= 2 * tolerance:
+        return Check("good", f"{stopped}, close to its tolerance ({number(last)} of {number(tolerance)}).")
+    return Check("look", f"{stopped}, still changing by {number(last)} in the last one.")
 
 
 def _warnings(facts: Facts) -> list[Check]:
@@ -176,8 +175,7 @@ def key_numbers(facts: Facts) -> list[KeyNumber]:
 def _zero(run: Run) -> KeyNumber | None:
     if run.zero is None:
         return None
-    spread = "" if run.zero.sd is None else f" ± {number(run.zero.sd, 2)}"
-    value = f"{number(run.zero.mean, 2)}{spread}"
+    value = mean_sd(run.zero.mean, run.zero.sd, 2)
     return KeyNumber("χ of the reference", value, "ppm", f"{run.zero.region}, before subtraction")
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mensura.report.acquisition import echo_summary
-from mensura.report.naming import STAGES, method_name, parameter_units, stage_title
+from mensura.report.naming import method_name, parameter_units, sentence, stage_title
 from mensura.report.references import citation, dois
 from mensura.report.results import Run
-from mensura.report.text import duration, listed, number, plain, with_unit
+from mensura.report.text import duration, listed, mean_sd, number, plain, with_unit
 from mensura.scan import Grid
 
 Record = Mapping[str, Any]
@@ -71,8 +71,7 @@ def referencing(run: Run) -> str | None:
     """How χ was referenced: region and its mean ± SD in ppm before subtraction, or None if not recorded."""
     if run.zero is None:
         return None
-    spread = "" if run.zero.sd is None else f" ± {number(run.zero.sd)}"
-    return f"{run.zero.region}: {number(run.zero.mean)}{spread} ppm (mean ± SD before subtraction)"
+    return f"{run.zero.region}: {mean_sd(run.zero.mean, run.zero.sd)} ppm (mean ± SD before subtraction)"
 
 
 def exclusions(run: Run, coverage: float | None) -> str | None:
@@ -138,11 +137,9 @@ def _toolbox(run: Run) -> Sentence:
 
 
 def _stage_sentence(entry: Record, listing: Sequence[Reference]) -> Sentence:
-    stage = str(entry.get("Stage"))
-    words = STAGES.get(stage)
-    template = words.sentence if words else f"{stage_title(stage)} was done with {{method}}."
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _parameters(entry))
     method = method_name(entry.get("Method")) + (f" ({settings})" if settings else "")
+    template = sentence(entry.get("Stage"), entry.get("Method"))
     return Sentence(template.replace("{method}", method), _numbers(entry, listing))
 
 

@@ -49,6 +49,7 @@ METHODS: dict[str, str] = {
     "laplacian": "the Laplacian method",
     "mcpc3ds": "MCPC-3D-S",
     "weighted": "a linear fit weighted by the noise of each echo",
+    "linear": "an unweighted linear fit",
     "nonlinear": "a nonlinear fit of the complex signal",
     "vsharp": "V-SHARP",
     "pdf": "projection onto dipole fields",
@@ -63,14 +64,23 @@ METHODS: dict[str, str] = {
     "whole_mask": "the mean over the whole mask",
     "csf": "the mean of automatically found cerebrospinal fluid",
     "region": "the mean of a given region",
-    "none": "nothing (left as the inversion gave it)",
+    "propagated": "a linear inverse of the dipole kernel",
+    "forward_model": "its dipole field",
     "brain": "brain extraction",
     "threshold": "a threshold on the magnitude",
     "phase_quality": "a threshold on the phase quality",
     "robust": "brain extraction combined with phase quality",
     "root_sum_of_squares": "root sum of squares",
-    "given": "hand (given with the data)",
 }
+
+SENTENCES: dict[tuple[str, str], str] = {
+    ("mask", "given"): "The mask was given with the data.",
+    ("mask", "field"): "The mask was made of the voxels where the given field is not zero.",
+    ("offset", "none"): "The phase offset of the receive coils was left in.",
+    ("reference", "none"): "Susceptibility was left as the inversion gave it, without a reference region.",
+    ("explained field", "forward_model"): "The local field is the field of the susceptibility map.",
+}
+"""What to say where the stage's sentence would not be true, or not be English."""
 
 
 def stage_title(stage: Any) -> str:
@@ -82,6 +92,13 @@ def stage_title(stage: Any) -> str:
 def method_name(method: Any) -> str:
     """A method's key → its name in running text; an unknown key stays as it is."""
     return METHODS.get(str(method), str(method))
+
+
+def sentence(stage: Any, method: Any) -> str:
+    """A stage's and a method's key → a sentence for a paper, with {method} where the name goes."""
+    words = STAGES.get(str(stage))
+    usual = words.sentence if words else f"{stage_title(stage)} was done with {{method}}."
+    return SENTENCES.get((str(stage), str(method)), usual)
 
 
 def parameter_units(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from mensura.report.orient import closest_axes
 from mensura.report.panels import Measured, measure
 from mensura.report.plots import Curve, curve
 from mensura.report.results import Run, find_run, runs_of
-from mensura.report.text import NOT_RECORDED, duration, number, percent, plain
+from mensura.report.text import NOT_RECORDED, duration, mean_sd, number, percent, plain
 
 HERE = Path(__file__).parent
 
@@ -62,7 +62,9 @@ def render(run: Run) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(number=number, percent=percent, plain=plain, not_recorded=NOT_RECORDED)
+    environment.globals.update(
+        mean_sd=mean_sd, number=number, percent=percent, plain=plain, not_recorded=NOT_RECORDED
+    )
     return environment.get_template("page.html").render(_content(run, measure(run)))
 
 

@@ -87,6 +87,10 @@ CITATIONS: dict[str, str] = {
         "susceptibility mapping using structural consistency between the magnitude image and the "
         "susceptibility map. NeuroImage 2012;59:2560–2568."
     ),
+    "10.1109/TMI.2009.2023787": (
+        "Kressler B, de Rochefort L, Liu T, et al. Nonlinear regularization for per voxel estimation of "
+        "magnetic susceptibility distributions from MRI field maps. IEEE Trans Med Imaging 2010;29:273–281."
+    ),
     "10.1109/TSMC.1978.4310039": (
         "Ridler TW, Calvard S. Picture thresholding using an iterative selection method. IEEE Trans Syst "
         "Man Cybern 1978;8:630–632."

@@ -24,6 +24,14 @@ def number(value: Any, digits: int = 3) -> str:
     return power if mantissa == "1" else f"{mantissa}×{power}"
 
 
+def mean_sd(mean: float, sd: float | None, digits: int = 3) -> str:
+    """A mean and its standard deviation → "0.012 ± 0.045", the mean to the last digit of the deviation."""
+    if sd is None or not 0 < sd < 1000:
+        return number(mean, digits) + ("" if sd is None else f" ± {number(sd, digits)}")
+    places = max(0, digits - 1 - math.floor(math.log10(sd)))
+    return f"{mean:.{places}f} ± {sd:.{places}f}".replace("-", "−")
+
+
 def percent(share: float) -> str:
     """A share in % → two or three significant digits; less than a hundredth is said so."""
     return "<0.01 %" if 0 < share < 0.01 else f"{number(share, 2 if share < 10 else 3)} %"
