@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,10 @@ class Head:
         """Points of the random head → the points of the drawn head that lie there."""
         moved = [p + np.float32(self.warp_size) * w(points) for p, w in zip(points, self.warp, strict=True)]
         return moved[0], moved[1], moved[2]
+
+    def without_warp(self) -> Head:
+        """The same head, undeformed."""
+        return replace(self, warp_size=0.0)
 
 
 def random_head(random: np.random.Generator) -> Head:
@@ -120,13 +124,13 @@ def intracranial(points: Points, head: Head) -> tuple[Labels, NDArray[np.bool_]]
     trunk = (stem < 0) & ((points[2] < -4) | (hull > 0)) & (points[2] < 2)
     labels[trunk] = Label.BRAINSTEM
     core = ellipsoid(points, (0, -14, 4), (42, 62, 38)) < 0
-    labels[core] = _deep(subset(points, core), labels[core])
+    labels[core] = deep_nuclei(subset(points, core), labels[core])
     _carve_ventricles(points, labels)
     return labels, ((hull < 0) | (small < 0) | (stem < 0)) & (points[2] > FORAMEN)
 
 
-def _deep(points: Points, labels: Labels) -> Labels:
-    """Draws the deep nuclei over the labels of the brain's core."""
+def deep_nuclei(points: Points, labels: Labels) -> Labels:
+    """Points of the brain's core and their labels → the labels with the deep nuclei drawn over them."""
     side = mirrored(points)
     tail = tube(
         side, ((13, 16, 4), (13, 10, 11), (15, -4, 20), (18, -22, 20), (24, -34, 12)), (6.5, 6, 3.6, 2.4, 1.6)

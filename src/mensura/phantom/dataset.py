@@ -18,7 +18,7 @@ NAME = "Digital head: simulated multi-echo gradient echo"
 README = """# Simulated multi-echo gradient echo of a digital head
 
 Made by mensura; no human data are in it. The echoes are complex signals with Gaussian noise, stored as
-magnitude and wrapped phase (rad). The true maps lie in `derivatives/truth` on the same grid: susceptibility
+magnitude and wrapped phase (rad). The true maps (`derivatives/truth`) lie on the same grid: susceptibility
 (relative to its mean over the brain), total field after shimming, local field (that of the sources inside the
 brain mask), R2*, brain mask and tissue labels.
 """
@@ -68,7 +68,8 @@ def write_scan(
     out_dir: Path, simulation: Simulation, *, subject: str = "01", parameters: Mapping[str, Any] | None = None
 ) -> None:
     """A simulated scan → raw BIDS data and `derivatives/truth` in `out_dir`; `parameters` go on record."""
-    from mensura.io.bids import write_dataset_description
+    from mensura.io.bids import write_bidsignore, write_dataset_description
+    from mensura.io.files import write_text
 
     if not subject.isalnum():
         raise ScanError(f"the subject label {subject!r} must consist of letters and digits alone")
@@ -77,15 +78,17 @@ def write_scan(
     _write_raw(out_dir, simulation, subject)
     _write_participants(out_dir, subject)
     write_dataset_description(truth, name=f"{NAME} (truth)", dataset_type="derivative", raw=out_dir)
+    write_bidsignore(truth, ("*_fieldmap.*",))  # BIDS knows field maps beside their magnitude, in fmap/, only
+    for folder in (out_dir, truth):
+        if not (folder / "README").exists():
+            write_text(folder / "README", README)
     _write_truth(truth, simulation, subject, dict(parameters or {}))
 
 
 def _write_raw(out_dir: Path, simulation: Simulation, subject: str) -> None:
     from mensura.io import nifti
-    from mensura.io.files import write_json, write_text
+    from mensura.io.files import write_json
 
-    if not (out_dir / "README").exists():
-        write_text(out_dir / "README", README)
     for n in range(len(simulation.acquisition.echo_times)):
         echo = simulation.echoes[..., n]
         for part, data in (("mag", np.abs(echo)), ("phase", np.angle(echo))):

@@ -13,17 +13,12 @@ from mensura.phantom.anatomy import Labels, random_head, tissue_at
 from mensura.phantom.scanner import Anatomy, Simulation, simulate
 from mensura.phantom.shapes import Points
 from mensura.phantom.tissues import BRAIN, TISSUES, Label, Tissue
-from mensura.phantom.vessels import ball, draw_veins
+from mensura.phantom.vessels import draw_lesions, draw_veins
 from mensura.scan import BoolArray, GradientEcho, Grid, ScanError
 
 MIDDLE = (0.0, -15.0, 6.0)
 """The point of the head (mm) that lies at the centre of the field of view."""
 TILT_AXIS = (0.8, 0.6, 0.0)
-LESIONS: dict[str, tuple[Label, tuple[float, float, float], float]] = {
-    "calcification": (Label.CALCIFICATION, (24.0, -34.0, 26.0), 3.2),
-    "haemorrhage": (Label.HAEMORRHAGE, (-27.0, -44.0, 24.0), 5.0),
-}
-"""Label, centre and radius (mm) of the lesions that can be asked for."""
 VARYING = (
     Label.CAUDATE,
     Label.PUTAMEN,
@@ -56,13 +51,12 @@ def simulate_head(
 
     `echo_times` and `repetition_time` in s, `flip_angle` in degrees. With `b0_angle` (degrees) the head is
     sampled on a grid tilted by that angle about an axis between left-right and front-back, while B0 stays
-    along the scanner's z. `lesions` are names from `LESIONS`. The rest as in `scanner.simulate`.
+    along the scanner's z. `lesions` are names from `vessels.LESIONS`. The rest as in `scanner.simulate`.
     """
     acquisition = GradientEcho(
         tuple(echo_times), field_strength, repetition_time, float(np.radians(flip_angle)), readout
     )
-    if max(acquisition.echo_times) >= repetition_time:
-        raise ScanError(f"the repetition time {repetition_time:g} s must be longer than the last echo time")
+    _check(acquisition, snr, supersampling)
     return simulate(
         head_anatomy(seed, lesions),
         head_grid(shape, voxel_size, b0_angle),
@@ -74,21 +68,28 @@ def simulate_head(
     )
 
 
+def _check(acquisition: GradientEcho, snr: float, supersampling: int) -> None:
+    tr = acquisition.repetition_time or 0.0
+    if not max(acquisition.echo_times) < tr <= 10:
+        raise ScanError(
+            f"the repetition time {tr:g} s must be longer than the last echo time, and below 10 s"
+        )
+    if not snr > 0:
+        raise ScanError(f"the signal-to-noise ratio {snr:g} must be positive (inf for no noise)")
+    if not 1 <= supersampling <= 8:
+        raise ScanError(f"a supersampling of {supersampling} is not possible; choose 1 to 8")
+
+
 def head_anatomy(seed: int = 0, lesions: Sequence[str] = ()) -> Anatomy:
     """Seed → a head: shape, folds, veins and the susceptibility of the nuclei (±10 %) are its own."""
-    unknown = sorted(set(lesions) - set(LESIONS))
-    if unknown:
-        raise ScanError(f"there is no lesion {unknown[0]!r}; choose from {', '.join(LESIONS)}")
     random = np.random.default_rng([seed, 0])
     head = random_head(random)
-    vessels = draw_veins(random, head)
-    balls = {name: ball(centre, radius, label, random) for name, (label, centre, radius) in LESIONS.items()}
+    vessels = [*draw_veins(random, head), *draw_lesions(random, lesions)]
     tissues = dict(TISSUES)
     for label in VARYING:
         factor = 1 + 0.1 * float(random.standard_normal())
         tissues[label] = replace(tissues[label], chi=tissues[label].chi * factor)
-    drawn = [*vessels, *(balls[name] for name in lesions)]
-    return Anatomy(lambda points: tissue_at(points, head), tissues, drawn, frozenset(BRAIN))
+    return Anatomy(lambda points: tissue_at(points, head), tissues, vessels, frozenset(BRAIN))
 
 
 def anatomy_from_labels(

@@ -113,7 +113,8 @@ def spoiled_signal(
     tissues: dict[int, Tissue], field_strength: float, flip_angle: float, tr: float
 ) -> FloatArray:
     """Steady-state spoiled gradient-echo signal at TE = 0 of each label (flip angle rad, TR s)."""
-    decay = np.exp(-tr / properties("t1", tissues, field_strength))
+    t1 = np.maximum(properties("t1", tissues, field_strength), 1e-6)  # 0 for a label without tissue
+    decay = np.exp(-tr / t1)
     weight = np.sin(flip_angle) * (1 - decay) / (1 - decay * np.cos(flip_angle))
     signal: FloatArray = (properties("density", tissues) * weight).astype(np.float32)
     return signal

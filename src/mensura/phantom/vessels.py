@@ -1,4 +1,4 @@
-"""Veins: centrelines of sinuses, deep, cortical and medullary veins, and how they are drawn on a grid."""
+"""What is drawn over the tissues: veins (sinuses, deep, cortical, medullary) and lesions, as tubes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mensura.phantom.anatomy import Head, Labels, cerebrum
 from mensura.phantom.shapes import Points
 from mensura.phantom.tissues import Label
+from mensura.scan import ScanError
 
 Path = NDArray[np.float32]
 """Points of a centreline, one row each, mm."""
@@ -22,6 +23,13 @@ DEEP: tuple[tuple[tuple[tuple[float, float, float], ...], float], ...] = (
     (((20, 4, -14), (22, -8, -16), (19, -22, -8), (10, -36, 4), (0, -44, 12)), 0.9),
 )
 """Centreline (mm) and radius of the deep veins of the right side; the last point drains them."""
+
+
+LESIONS: dict[str, tuple[Label, tuple[float, float, float], float]] = {
+    "calcification": (Label.CALCIFICATION, (24.0, -34.0, 26.0), 3.2),
+    "haemorrhage": (Label.HAEMORRHAGE, (-27.0, -44.0, 24.0), 5.0),
+}
+"""Label, centre and radius (mm) of the lesions that can be asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +60,18 @@ def paint(
         labels.flat[chosen] = vessel.label
 
 
-def ball(centre: Sequence[float], radius: float, label: Label, random: np.random.Generator) -> Vessel:
-    """A lesion: a lumpy ball (mm), as a tube through random points."""
-    points = np.asarray(centre, np.float32) + 0.45 * radius * random.uniform(-1, 1, (6, 3))
-    return Vessel(_dense(points.astype(np.float32)), 0.75 * radius, label)
+def draw_lesions(random: np.random.Generator, names: Sequence[str]) -> list[Vessel]:
+    """Names out of `LESIONS` → lumpy balls, drawn as thick, short tubes; ScanError for an unknown name."""
+    unknown = sorted(set(names) - set(LESIONS))
+    if unknown:
+        raise ScanError(f"there is no lesion {unknown[0]!r}; choose from {', '.join(LESIONS)}")
+    lumps = random.uniform(-1, 1, (len(LESIONS), 6, 3))
+    drawn = []
+    for lump, (name, (label, centre, radius)) in zip(lumps, LESIONS.items(), strict=True):
+        if name in names:
+            path = np.asarray(centre + 0.45 * radius * lump, np.float32)
+            drawn.append(Vessel(_dense(path), 0.75 * radius, label))
+    return drawn
 
 
 def _cells_within(
