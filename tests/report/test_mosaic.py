@@ -188,7 +188,7 @@ def test_only_the_magnitude_carries_the_outline() -> None:
     layout = lay_out(inside, grid)
     values = np.ones(grid.shape, np.float32)
     assert draw(layout, values, inside, Scale("grey", 0, 1)).outlines == ()
-    assert len(draw(layout, values, inside, Scale("grey", 0, 1), inside).outlines) == 3
+    assert len(draw(layout, values, inside, Scale("grey", 0, 1), outline=inside).outlines) == 3
 
 
 @pytest.mark.parametrize(("angle", "words"), [(0.0, "axial, not tilted"), (30.0, "axial, oblique by 30.0°")])

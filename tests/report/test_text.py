@@ -45,7 +45,8 @@ def test_numbers(value: Any, written: str) -> None:
 
 
 def test_durations_shares_and_lists() -> None:
-    assert [duration(s) for s in (0.421, 12.34, 125.0, None)] == [
+    assert [duration(s) for s in (0.004, 0.421, 12.34, 125.0, None)] == [
+        "<0.01 s",
         "0.42 s",
         "12.3 s",
         "2 min 05 s",
@@ -148,7 +149,7 @@ def test_references_in_any_form_become_dois() -> None:
 
 
 def test_a_mean_is_as_fine_as_its_deviation() -> None:
-    assert mean_sd(-4.7e-11, 0.0225) == "−0.0000 ± 0.0225"
+    assert mean_sd(-4.7e-11, 0.0225) == "0.0000 ± 0.0225"
     assert mean_sd(18.62, 8.031) == "18.62 ± 8.03"
     assert mean_sd(5.52e6, 4.58e5) == "5.52×10⁶ ± 458000"
     assert mean_sd(0.0123, None) == "0.0123"
@@ -162,6 +163,12 @@ def test_what_was_not_done_is_not_claimed(stage: str) -> None:
     told = methods_text.paragraph(run, None, None)[-1].text
     assert told == SENTENCES[stage, method]
     assert "{" not in told
+
+
+def test_exclusions_name_the_map_that_lacks_values() -> None:
+    told = methods_text.exclusions(92.44, {"R2*": 2.5})
+    assert told == "92.4 % of the mask has a χ value; 2.5 % of the voxels of R2* have no value"
+    assert methods_text.exclusions(None, {}) is None
 
 
 def test_unknown_stages_and_methods_keep_their_names() -> None:

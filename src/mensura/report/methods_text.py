@@ -10,7 +10,7 @@ from mensura.report.acquisition import echo_summary
 from mensura.report.naming import method_name, parameter_units, sentence, stage_title
 from mensura.report.references import citation, dois
 from mensura.report.results import Run
-from mensura.report.text import duration, listed, mean_sd, number, plain, with_unit
+from mensura.report.text import duration, listed, mean_sd, number, percent, plain, with_unit
 from mensura.scan import Grid
 
 Record = Mapping[str, Any]
@@ -74,14 +74,12 @@ def referencing(run: Run) -> str | None:
     return f"{run.zero.region}: {mean_sd(run.zero.mean, run.zero.sd)} ppm (mean ± SD before subtraction)"
 
 
-def exclusions(run: Run, coverage: float | None) -> str | None:
-    """What was left out: coverage of the mask, voxels without a value, or None if nothing is known."""
-    failed = run.statistic("NaNVoxels")
-    parts = [
-        f"{number(coverage)} % of the mask has a χ value" if coverage is not None else "",
-        f"{plain(failed)} voxels inside it have none" if failed else "",
-    ]
-    return "; ".join(part for part in parts if part) or None
+def exclusions(coverage: float | None, failed: Mapping[str, float]) -> str | None:
+    """What was left out: coverage of the mask, and by map the share of voxels without a value (both %)."""
+    parts = [f"{percent(share)} of the voxels of {title} have no value" for title, share in failed.items()]
+    if coverage is not None:
+        parts.insert(0, f"{percent(coverage)} of the mask has a χ value")
+    return "; ".join(parts) or None
 
 
 def paragraph(run: Run, grid: Grid | None, coverage: float | None) -> list[Sentence]:
@@ -149,5 +147,5 @@ def _closing(run: Run, coverage: float | None) -> list[Sentence]:
     if reference is not None:
         found.append(Sentence(f"The reference region was the {reference[0].lower()}{reference[1:]}."))
     if coverage is not None:
-        found.append(Sentence(f"Susceptibility values cover {number(coverage)} % of the mask."))
+        found.append(Sentence(f"Susceptibility values cover {percent(coverage)} of the mask."))
     return found

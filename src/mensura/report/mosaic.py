@@ -176,7 +176,7 @@ class Outline:
 
 
 def draw(
-    layout: Layout, values: NDArray[Any], inside: BoolArray, scale: Scale, outline: BoolArray | None = None
+    layout: Layout, values: NDArray[Any], inside: BoolArray, scale: Scale, *, outline: BoolArray | None = None
 ) -> Picture:
     """A volume, where it has values, and its colour scale → the mosaic."""
     images, outlines = [], []

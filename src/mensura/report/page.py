@@ -91,7 +91,7 @@ def _content(run: Run, measured: Measured) -> dict[str, Any]:
         "stages": methods_text.stage_rows(run.processing),
         "references": methods_text.references(run.processing),
         "referencing": methods_text.referencing(run),
-        "exclusions": methods_text.exclusions(run, facts.coverage),
+        "exclusions": methods_text.exclusions(facts.coverage, facts.failed),
         "paragraph": methods_text.paragraph(run, measured.grid, facts.coverage),
         "provenance": _provenance(run),
     }

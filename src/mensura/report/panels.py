@@ -146,7 +146,7 @@ def _panel(kind: MapKind, values: FloatArray, frame: Frame) -> tuple[Panel, Bool
     summary = _summary(known, found.size)
     panel = Panel(
         kind,
-        draw(frame.layout, values, shown, scale, frame.brain if kind.outline else None),
+        draw(frame.layout, values, shown, scale, outline=frame.brain if kind.outline else None),
         scale,
         scale_ticks(scale.low, scale.high, kind.unit),
         _remark(kind, scale, frame),

@@ -29,6 +29,7 @@ def mean_sd(mean: float, sd: float | None, digits: int = 3) -> str:
     if sd is None or not 0 < sd < 1000:
         return number(mean, digits) + ("" if sd is None else f" ± {number(sd, digits)}")
     places = max(0, digits - 1 - math.floor(math.log10(sd)))
+    mean = round(mean, places) + 0.0  # no minus sign before a zero
     return f"{mean:.{places}f} ± {sd:.{places}f}".replace("-", "−")
 
 
@@ -44,6 +45,8 @@ def duration(seconds: Any) -> str:
     if seconds >= 60:
         minutes, rest = divmod(round(seconds), 60)
         return f"{minutes} min {rest:02d} s"
+    if 0 < seconds < 0.01:
+        return "<0.01 s"
     return f"{seconds:.1f} s" if seconds >= 10 else f"{seconds:.2f} s"
 
 
