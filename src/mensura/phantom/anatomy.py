@@ -107,7 +107,7 @@ def cranial_cavity(points: Points) -> Array:
         ellipsoid(points, (0, -17, 15), (69.2, 89.2, 62.2)), np.float32(-22.5) - points[2], 10
     )
     middle = ellipsoid(side, (43, -10, -20), (26, 43, 25.5))
-    fossa = ellipsoid(points, (0, -60, -36), (59, 39, 27.5))
+    fossa = ellipsoid(points, (0, -60, -36), (61.5, 41.5, 30))
     clivus = tube(
         points, ((0, -16, -8), (0, -20, -24), (0, -34, -58), (0, -46, -220)), (18.0, 19.0, 13.0, 10.0)
     )

@@ -94,11 +94,10 @@ TISSUES: dict[int, Tissue] = {
     Label.HAEMORRHAGE: Tissue(0.80, 0.12, 110, 70, 1.10, 0.75),
 }
 """Sources. χ: in-silico head of the second reconstruction challenge (10.1002/mrm.28716), except sinuses, deep
-nuclei rounded to the ranges of 10.1016/j.neuroimage.2012.05.049 and 10.1016/j.neuroimage.2013.05.127,
-calcification and haemorrhage as typical of lesions. R2*: linear in the field through the published values at
-1.5/3/7 T of white matter (15/19/37 1/s) and cortex (12/15/30 1/s), nuclei in proportion to their iron.
-T1: white matter 0.84, cortex 1.61, putamen 1.33, caudate 1.40 s at 3 T, growing like the cube root of the
-field."""
+nuclei rounded to the range that goes with their iron (10.1016/j.neuroimage.2012.05.049), calcification and
+haemorrhage as typical of lesions. R2*: linear in the field through the published values at 1.5/3/7 T of white
+matter (15/19/37 1/s) and cortex (12/15/30 1/s), nuclei in proportion to their iron. T1: white matter 0.84,
+cortex 1.61, putamen 1.33, caudate 1.40 s at 3 T, growing like the cube root of the field."""
 
 
 def properties(name: str, tissues: dict[int, Tissue], field_strength: float = REFERENCE_FIELD) -> FloatArray:
