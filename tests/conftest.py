@@ -13,3 +13,19 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"REAL SCANS ABSENT: {SHARED_DATA} not found, so this test on real data did not run")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def small_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BIDS dataset with a small digital head (4 mm, three echoes) and its truth; not to be written to."""
+    from mensura.phantom.dataset import write_head
+
+    folder = tmp_path_factory.mktemp("head")
+    write_head(
+        folder,
+        shape=(40, 44, 40),
+        voxel_size=(4.0, 4.0, 4.0),
+        echo_times=(0.004, 0.012, 0.020),
+        supersampling=1,
+    )
+    return folder

@@ -14,16 +14,17 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from mensura.pipeline.job import Job, Result, attempt
+from mensura.pipeline.products import UNREFERENCED
 
 Report = Callable[[Job], Sequence[Path]]
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Screen:
-    """A watcher that draws: a bar while a step runs, a line when it is done."""
+    """A watcher that draws: a bar while a step runs, a line when it is done; first of all the run's name."""
 
-    def __init__(self, console: Console, progress: Progress) -> None:
-        self.console, self.progress = console, progress
+    def __init__(self, console: Console, progress: Progress, name: str) -> None:
+        self.console, self.progress, self.name = console, progress, name
         self.task: TaskID | None = None
         self.detail = ""
 
@@ -44,6 +45,9 @@ class Screen:
         if self.task is not None:
             self.progress.remove_task(self.task)
             self.task = None
+        if self.name:
+            self.console.print(f"[bold]{escape(self.name)}[/]")
+            self.name = ""
         took = "[dim]unchanged, reused" if reused else f"{seconds:6.1f} s  [dim]{self.detail}"
         self.console.print(f"  {step:<18} {took}", highlight=False)
         self.detail = ""
@@ -78,18 +82,22 @@ def first_use() -> bool:
 
 def _watched(console: Console, job: Job) -> Result:
     """One job, its steps shown as they go."""
-    console.print(f"[bold]{escape(job.name)}[/]")
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[detail]}"),
     )
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        result = attempt(job, Screen(console, progress))
+    silent = not console.is_terminal
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=silent) as progress:
+        result = attempt(job, Screen(console, progress, job.name))
     for warning in result.warnings:
-        console.print(f"  [yellow]note:[/] {escape(warning)}", highlight=False)
-    if result.status != "done":
+        console.print(f"  [yellow]note:[/] {escape(warning)}", highlight=False, soft_wrap=True)
+    if result.status == "done":
+        console.print(
+            f"  maps in {escape(str(job.path(UNREFERENCED).parent))}", highlight=False, soft_wrap=True
+        )
+    else:
         console.print(f"[red]mensura:[/] {escape(result.message)}", highlight=False, soft_wrap=True)
         console.print(escape(result.details), end="", highlight=False)
     return result
@@ -107,7 +115,7 @@ def _reported(console: Console, job: Job, report: Report) -> Result:
         return Result(f"{job.name} report", "failed", time.perf_counter() - start, str(error))
     console.print(f"  {'report':<18} {time.perf_counter() - start:6.1f} s", highlight=False)
     for page in pages:
-        print(page)
+        console.print(f"  report in {escape(str(page))}", highlight=False, soft_wrap=True)
     return Result(f"{job.name} report", "done", time.perf_counter() - start)
 
 

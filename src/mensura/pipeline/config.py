@@ -77,7 +77,7 @@ def settings(flat: Mapping[str, Any], where: str = "the settings") -> Settings:
                     f"{where}: {key} is set, but {stage} is done by {methods[stage]}; remove one of the two"
                 )
             parameters.setdefault(stage, {})[name] = convert(
-                table[stage].methods[method].parameters[name], value, key
+                table[stage].methods[method].parameters[name], value, f"{where}: {key}"
             )
     _exclude(methods, where)
     return Settings(methods, parameters)

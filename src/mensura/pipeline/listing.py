@@ -69,16 +69,14 @@ def show() -> None:
             doi = f"  [dim]https://doi.org/{method.doi}[/]" if method.doi else ""
             console.print(f"  [bold cyan]{key}[/]{default}{doi}", highlight=False, soft_wrap=True)
             console.print(f"    {escape(method.summary)}", highlight=False)
-            if method.parameters:
-                console.print(_parameters(f"{name}.{key}", list(method.parameters.values())))
+            for parameter in method.parameters.values():
+                console.print(_line(f"{name}.{key}", parameter), highlight=False, soft_wrap=True)
 
 
-def _parameters(prefix: str, parameters: Sequence[Parameter]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=True, padding=(0, 2, 0, 2))
-    for p in parameters:
-        unit = p.unit if p.unit not in ("", "1") else ""
-        table.add_row(f"[cyan]--{prefix}.{p.name}[/]", f"{p.default} {unit}".strip(), escape(p.help))
-    return table
+def _line(prefix: str, parameter: Parameter) -> str:
+    unit = parameter.unit if parameter.unit not in ("", "1") else ""
+    value = f"{parameter.default} {unit}".strip()
+    return f"    [cyan]--{prefix}.{parameter.name}[/] {escape(value)}  [dim]{escape(parameter.help)}[/]"
 
 
 def show_plan(jobs: Sequence[Job], shapes: Sequence[Sequence[int]]) -> None:

@@ -41,9 +41,8 @@ def _finite(scan: Scan) -> Scan:
         if image is not None:
             clean[name], count = sanitise(image) if not np.isfinite(image).all() else (image, 0)
             if count:
-                notes.append(
-                    f"{count} voxels of the {name.replace('_', ' ')} were NaN or infinite and count as 0"
-                )
+                values = "1 value" if count == 1 else f"{count} values"
+                notes.append(f"{values} of the {name.replace('_', ' ')} not finite (NaN, Inf), taken as 0")
     return _noted(replace(scan, **clean), *notes)
 
 

@@ -52,8 +52,6 @@ def maps(
     if "local_field" not in found and "total_field" not in found:
         found |= _total_field(ledger, settings, scan, found | head)
     found |= _susceptibility(ledger, settings, found)
-    if "field_std" in found:
-        found |= _stage(ledger, settings, "uncertainty", found)
     return found | _stage(ledger, settings, "reference", found, findings.reference)
 
 
@@ -67,17 +65,12 @@ def inputs(scan: Scan, roots: Roots) -> Artifacts:
         "total_field": "ppm",
         "local_field": "ppm",
     }
-    images = {name: getattr(scan, name) for name in units}
-    files = {name: roots.get(name, {}) for name in units}
-    found = {
-        name: _image(
-            Volume(data, scan.grid, units[name]),
-            digest([name, told, scan.phase_rule, files[name]]),
-            files[name],
-        )
-        for name, data in images.items()
-        if data is not None
-    }
+    found = {}
+    for name, unit in units.items():
+        data, files = getattr(scan, name), roots.get(name, {})
+        if data is not None:
+            key = digest([name, told, scan.phase_rule, sorted(files.values())])
+            found[name] = _image(Volume(data, scan.grid, unit), key, files)
     if scan.acquisition is not None:
         found["echo_times"] = _plain(scan.acquisition.echo_times)
     if scan.field_strength is not None:
@@ -208,16 +201,22 @@ def _relaxation(ledger: Ledger, settings: Settings, found: Artifacts) -> Artifac
 
 def _susceptibility(ledger: Ledger, settings: Settings, found: Artifacts) -> Artifacts:
     """Total or local field → susceptibility, in one step unless background or dipole were chosen by name."""
-    if "local_field" in found:
-        return _stage(ledger, settings, "dipole", found)
-    if settings.two_steps:
-        made = _stage(ledger, settings, "background", found, findings.background)
-        return made | _stage(ledger, settings, "dipole", found | made)
-    made = _stage(ledger, settings, SPAN, found)
+    made: Artifacts = {}
+    if "local_field" in found or settings.two_steps:
+        if "local_field" not in found:
+            made = _stage(ledger, settings, "background", found, findings.background)
+        return made | _inverted(ledger, settings, "dipole", found | made)
+    made = _inverted(ledger, settings, SPAN, found)
     task = Task(
         "explained field", "forward_model", PRODUCTS["explained field"], "field of the susceptibility map"
     )
     return made | step(ledger, task, {"chi": made["chi"], "mask": found["mask"]}, _explained)
+
+
+def _inverted(ledger: Ledger, settings: Settings, stage: str, found: Artifacts) -> Artifacts:
+    """Susceptibility and, where the noise of the field is known, its standard deviation."""
+    made = _stage(ledger, settings, stage, found)
+    return made | (_stage(ledger, settings, "uncertainty", found) if "field_std" in found else {})
 
 
 def _explained(chi: Volume, mask: Volume, monitor: Monitor) -> Outcome:
