@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -35,12 +36,18 @@ class Grid:
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        if (
+            affine.shape != (4, 4)
+            or not np.isfinite(affine).all()
+            or abs(np.linalg.det(affine[:3, :3])) < 1e-9
+        ):
             raise ScanError("the affine must be a finite, invertible 4×4 matrix; repair the image header")
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ScanError(f"a grid has three sizes of at least one voxel, not {self.shape}")
         if self.b0_override is not None and not (
-            len(self.b0_override) == 3 and np.isfinite(self.b0_override).all() and np.linalg.norm(self.b0_override) > 0
+            len(self.b0_override) == 3
+            and np.isfinite(self.b0_override).all()
+            and np.linalg.norm(self.b0_override) > 0
         ):
             raise ScanError(f"the B0 direction {self.b0_override} must be three finite numbers, not all zero")
         affine.setflags(write=False)
@@ -82,7 +89,9 @@ class Grid:
 
     def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both grids have the same shape and the same affine within `tolerance` mm."""
-        return self.shape == other.shape and bool(np.allclose(self.affine, other.affine, atol=tolerance, rtol=0))
+        return self.shape == other.shape and bool(
+            np.allclose(self.affine, other.affine, atol=tolerance, rtol=0)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +104,9 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.data.shape[:3] != self.grid.shape:
-            raise ScanError(f"data of shape {self.data.shape} does not lie on a grid of shape {self.grid.shape}")
+            raise ScanError(
+                f"data of shape {self.data.shape} does not lie on a grid of shape {self.grid.shape}"
+            )
         view = self.data.view()
         view.setflags(write=False)
         object.__setattr__(self, "data", view)
@@ -127,10 +138,12 @@ class GradientEcho:
             raise ScanError(
                 f"the echo times {_list(times)} look like milliseconds; give seconds, for example {times[0] / 1e3:g}"
             )
-        if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(times)):
             raise ScanError(f"the echo times {_list(times)} must increase from echo to echo; sort the echoes")
         if not np.isfinite(self.field_strength) or not 0.01 <= self.field_strength <= 25:
-            raise ScanError(f"a field strength of {self.field_strength:g} T is not plausible; give tesla, for example 3")
+            raise ScanError(
+                f"a field strength of {self.field_strength:g} T is not plausible; give tesla, for example 3"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by its fields, as the read-only view of `details` cannot be."""

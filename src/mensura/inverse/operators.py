@@ -43,7 +43,7 @@ def difference_spectrum(shape: Sequence[int], voxel_size: Sequence[float]) -> ND
         k = np.fft.rfftfreq(n) if axis == 2 else np.fft.fftfreq(n)
         part = (2 - 2 * np.cos(2 * np.pi * k)) / h**2
         parts.append(part.reshape([-1 if a == axis else 1 for a in range(3)]))
-    return (parts[0] + parts[1] + parts[2]).astype(np.float32)
+    return np.asarray(parts[0] + parts[1] + parts[2], np.float32)
 
 
 @njit(cache=True, parallel=True)

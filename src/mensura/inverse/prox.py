@@ -50,9 +50,7 @@ def fit_data(v: Array, dual: Array, data: Array, weight: Array) -> None:
             for k in range(nz):
                 w = weight[i, j, k]
                 a = v[i, j, k] + dual[i, j, k]
-                if w > np.float32(1e30):
-                    copy = data[i, j, k]
-                else:
-                    copy = (a + w * data[i, j, k]) / (np.float32(1.0) + w)
+                pinned = w > np.float32(1e30)
+                copy = data[i, j, k] if pinned else (a + w * data[i, j, k]) / (np.float32(1.0) + w)
                 dual[i, j, k] = a - copy
                 v[i, j, k] = np.float32(2.0) * copy - a

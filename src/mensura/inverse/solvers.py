@@ -115,7 +115,9 @@ def _plain(splits: Sequence[Split]) -> list[Any]:
     return [Split(s.map if isinstance(s.map, str) else "convolution", s.penalty, s.prox) for s in splits]
 
 
-def _inverse_normal(splits: Sequence[Split], shape: tuple[int, int, int], voxel_size: Sequence[float]) -> Array:
+def _inverse_normal(
+    splits: Sequence[Split], shape: tuple[int, int, int], voxel_size: Sequence[float]
+) -> Array:
     """1 / Σ ρᵢ|Aᵢ|² on the half spectrum; frequencies that no term sees stay at zero."""
     normal = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), np.float32)
     for split in splits:

@@ -30,7 +30,8 @@ def vsharp(
 
     (δ − Sᵣ)∗f with the largest sphere Sᵣ that lies in the mask around each voxel, then deconvolved with the largest
     kernel where |1 − Ŝ| exceeds `threshold`. Voxels whose smallest sphere sticks out of the mask are lost.
-    ScanError if none is left. Li et al. 2011, doi:10.1016/j.neuroimage.2010.11.088; Wu et al. 2012, doi:10.1002/mrm.23000.
+    ScanError if none is left. Li et al. 2011, doi:10.1016/j.neuroimage.2010.11.088; Wu et al. 2012,
+    doi:10.1002/mrm.23000.
     """
     sizes = smv.available(np.arange(radius, 0, -step).tolist(), grid)
     shape = smv.padded_shape(grid, sizes)
@@ -58,7 +59,9 @@ def pdf(
     *,
     field_std: FloatArray | None = None,
     padding: Annotated[float, Tunable("mm", "margin around the mask in which sources may lie")] = 40.0,
-    tol: Annotated[float, Tunable("1", "relative residual of the normal equations that ends the iteration")] = 1e-3,
+    tol: Annotated[
+        float, Tunable("1", "relative residual of the normal equations that ends the iteration")
+    ] = 1e-3,
     max_iter: Annotated[int, Tunable("1", "most iterations")] = 100,
     monitor: Monitor | None = None,
 ) -> Local:

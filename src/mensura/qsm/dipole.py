@@ -22,7 +22,9 @@ def tkd(
     mask: BoolArray,
     grid: Grid,
     *,
-    threshold: Annotated[float, Tunable("1", "kernel values below this are replaced by it, sign kept")] = 0.15,
+    threshold: Annotated[
+        float, Tunable("1", "kernel values below this are replaced by it, sign kept")
+    ] = 0.15,
 ) -> FloatArray:
     """Local field (ppm) → χ (ppm), zero outside the mask: thresholded k-space division, scaled to the true size.
 
@@ -30,7 +32,8 @@ def tkd(
     Shmueli et al. 2009, doi:10.1002/mrm.22135; scaling: Schweser et al. 2013, doi:10.1002/mrm.24405.
     """
     shape, dipole = _padded(grid)
-    inverse = np.where(dipole < 0, np.float32(-1), np.float32(1)) / np.maximum(np.abs(dipole), np.float32(threshold))
+    size = np.maximum(np.abs(dipole), np.float32(threshold))
+    inverse = np.copysign(1 / size, dipole)
     return _divide(local_field, mask, inverse / _mean(dipole * inverse, shape[2]), shape)
 
 
@@ -40,7 +43,9 @@ def tikhonov(
     grid: Grid,
     *,
     weight: Annotated[float, Tunable("1", "weight of the penalty")] = 0.01,
-    penalty: Annotated[str, Tunable("", "what is kept small: identity (χ) or gradient (∇χ, per 1/mm)")] = "identity",
+    penalty: Annotated[
+        str, Tunable("", "what is kept small: identity (χ) or gradient (∇χ, per 1/mm)")
+    ] = "identity",
 ) -> FloatArray:
     """Local field (ppm) → χ (ppm), zero outside the mask: argmin ‖D χ̂ − f̂‖² + weight·‖Γ χ̂‖² in closed form.
 
@@ -76,8 +81,14 @@ def tv(
     shape, dipole = _padded(grid)
     noise = weights.noise(field_std, mask, field)
     return minimise(
-        [DataTerm(dipole, field, trust)], mask, grid, shape=shape, tv=weight * noise / weights.NOISE_UNIT,
-        tol=tol, max_iter=max_iter, monitor=monitor,
+        [DataTerm(dipole, field, trust)],
+        mask,
+        grid,
+        shape=shape,
+        tv=weight * noise / weights.NOISE_UNIT,
+        tol=tol,
+        max_iter=max_iter,
+        monitor=monitor,
     )
 
 
@@ -98,7 +109,9 @@ def _padded(grid: Grid) -> tuple[tuple[int, int, int], FloatArray]:
     return shape, kernels.dipole(shape, grid)
 
 
-def _divide(field: FloatArray, mask: BoolArray, inverse: FloatArray, shape: tuple[int, int, int]) -> FloatArray:
+def _divide(
+    field: FloatArray, mask: BoolArray, inverse: FloatArray, shape: tuple[int, int, int]
+) -> FloatArray:
     data = np.where(mask & np.isfinite(field), field, np.float32(0))
     return crop(irfft(rfft(pad(data, shape)) * inverse, shape[2]), mask.shape) * mask
 
@@ -109,4 +122,6 @@ def _mean(spectrum: FloatArray, last_size: int) -> np.float32:
     double[0] = 1
     if last_size % 2 == 0:
         double[-1] = 1
-    return np.float32((spectrum.sum(axis=(0, 1), dtype=np.float64) * double).sum() / (spectrum[:, :, 0].size * last_size))
+    return np.float32(
+        (spectrum.sum(axis=(0, 1), dtype=np.float64) * double).sum() / (spectrum[:, :, 0].size * last_size)
+    )

@@ -26,7 +26,8 @@ def weighted(
     echo_times: Sequence[float],
     hz_per_ppm: float,
     tolerance: Annotated[
-        float, Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight")
+        float,
+        Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight"),
     ] = 2.0,
 ) -> Maps:
     """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
@@ -35,7 +36,8 @@ def weighted(
     follows from the median misfit over the mask; the standard deviation is σ / (2π √Σ(magnitude·TE)²), multiplied
     by (m / tolerance)² where the echoes disagree by m > tolerance times the noise. The residual is
     ‖s − |s|·exp(i 2π f TE)‖ / ‖s‖, s the complex signal of all echoes. Raises ScanError if the shapes do not fit.
-    Wu et al. 2012, doi:10.1002/nbm.2871 (weights); QSM consensus 2024, doi:10.1002/mrm.30006 (residual).
+    Wu et al. 2012, doi:10.1016/j.neuroimage.2011.07.019 (weights); QSM consensus 2024, doi:10.1002/mrm.30006
+    (residual).
     """
     phase, weight, times = _prepare(unwrapped_phase, magnitude, echo_times)
     slope, misfit, residual = _fit_slope(phase, weight, mask, times, False)
@@ -69,7 +71,8 @@ def nonlinear(
     echo_times: Sequence[float],
     hz_per_ppm: float,
     tolerance: Annotated[
-        float, Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight")
+        float,
+        Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight"),
     ] = 2.0,
     max_iter: Annotated[int, Tunable("1", "Gauss–Newton steps")] = 8,
 ) -> Maps:
@@ -92,7 +95,9 @@ def _prepare(
     stack = np.ascontiguousarray(phase if phase.ndim == 4 else phase[..., None], np.float32)
     times = np.array(echo_times, np.float64)
     if stack.shape[3] != times.size:
-        raise ScanError(f"there are {stack.shape[3]} echoes of phase but {times.size} echo times; give one for each")
+        raise ScanError(
+            f"there are {stack.shape[3]} echoes of phase but {times.size} echo times; give one for each"
+        )
     if magnitude is None:
         return stack, np.ones_like(stack), times
     weight = np.square(magnitude, dtype=np.float32).reshape(stack.shape)
@@ -111,9 +116,13 @@ def _finish(
     information = np.einsum("...e,e->...", weight, times**2)
     inside = mask & (information > 0)
     if not inside.any():
-        raise ScanError("the magnitude is zero everywhere in the mask; check that mask and magnitude belong together")
+        raise ScanError(
+            "the magnitude is zero everywhere in the mask; check that mask and magnitude belong together"
+        )
     variance = _noise_variance(misfit, slope * np.sqrt(information), inside, len(times) - 1)
-    disagreement = np.sqrt(misfit / max(variance, 1e-30)) / tolerance if len(times) > 1 else np.zeros_like(misfit)
+    disagreement = (
+        np.sqrt(misfit / max(variance, 1e-30)) / tolerance if len(times) > 1 else np.zeros_like(misfit)
+    )
     spread = np.zeros_like(slope)
     np.sqrt(variance / np.where(inside, information, 1), out=spread, where=inside, casting="unsafe")
     spread *= np.maximum(disagreement, 1) ** 2 * to_ppm
@@ -125,7 +134,9 @@ def _finish(
 def _noise_variance(misfit: FloatArray, scaled: FloatArray, inside: BoolArray, freedom: int) -> float:
     """Variance of the images' noise from the median misfit of the echoes; of one echo, from its second differences."""
     if freedom > 0:
-        typical = MEDIAN_CHI_SQUARE[freedom] if freedom < len(MEDIAN_CHI_SQUARE) else (1 - 2 / (9 * freedom)) ** 3
+        typical = (
+            MEDIAN_CHI_SQUARE[freedom] if freedom < len(MEDIAN_CHI_SQUARE) else (1 - 2 / (9 * freedom)) ** 3
+        )
         return float(np.median(misfit[inside])) / typical
     bend = scaled[2:] - 2 * scaled[1:-1] + scaled[:-2]
     whole = inside[2:] & inside[1:-1] & inside[:-2]
@@ -137,7 +148,11 @@ def _fit_slope(
     phase: FloatArray, weight: FloatArray, mask: BoolArray, times: NDArray[np.float64], intercept: bool
 ) -> Maps:
     """Weighted least squares per voxel → slope (rad/s), squared misfit per degree of freedom, relative residual."""
-    slope, misfit, residual = np.zeros_like(mask, np.float32), np.zeros_like(mask, np.float32), np.zeros_like(mask, np.float32)
+    slope, misfit, residual = (
+        np.zeros_like(mask, np.float32),
+        np.zeros_like(mask, np.float32),
+        np.zeros_like(mask, np.float32),
+    )
     echoes = times.size
     freedom = max(echoes - (2 if intercept else 1), 1)
     for i in prange(mask.shape[0]):

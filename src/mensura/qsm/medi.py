@@ -44,7 +44,9 @@ def medi(
     weight: Annotated[
         float, Tunable("1", "weight of the morphology prior at a field noise of 1 ppb; scales with the noise")
     ] = 1.5e-4,
-    edges: Annotated[float, Tunable("1", "share of the mask's voxels that count as edges of the magnitude")] = 0.3,
+    edges: Annotated[
+        float, Tunable("1", "share of the mask's voxels that count as edges of the magnitude")
+    ] = 0.3,
     merit: Annotated[bool, Tunable("", "weigh voxels down that the model cannot explain")] = True,
     tol: Annotated[float, Tunable("1", "relative change that ends the outer iteration")] = 3e-2,
     max_iter: Annotated[int, Tunable("1", "most outer (Gauss–Newton) iterations")] = 10,
@@ -105,7 +107,11 @@ def _problem(
 
 
 def _flat(
-    magnitude: FloatArray | None, mask: BoolArray, edges: float, shape: tuple[int, int, int], inverse_size: FloatArray
+    magnitude: FloatArray | None,
+    mask: BoolArray,
+    edges: float,
+    shape: tuple[int, int, int],
+    inverse_size: FloatArray,
 ) -> FloatArray:
     """1 where the magnitude has no edge along an axis, 0 where it has one; (3, x, y, z)."""
     flat = np.ones((3, *shape), np.float32)
@@ -113,7 +119,8 @@ def _flat(
         return flat
     combined = magnitude if magnitude.ndim == 3 else np.sqrt(np.sum(np.square(magnitude), axis=3))
     inside = pad(mask.astype(np.float32), shape) > 0
-    slope = np.abs(gradient(pad(np.ascontiguousarray(combined * mask, np.float32), shape), inverse_size))
+    shown: FloatArray = np.where(mask, combined, np.float32(0))
+    slope = np.abs(gradient(pad(np.ascontiguousarray(shown), shape), inverse_size))
     flat[(slope > np.quantile(slope[:, inside], 1 - edges)) & inside] = 0
     return flat
 

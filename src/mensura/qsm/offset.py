@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 from numba import njit, prange
+from numpy.polynomial.polynomial import polygrid3d
 from numpy.typing import NDArray
 
 from mensura.inverse.fft import crop, fast_shape, frequencies, irfft, pad, rfft
@@ -26,7 +27,9 @@ def mcpc3ds(
     *,
     magnitude: FloatArray | None = None,
     echo_times: Sequence[float],
-    smoothing: Annotated[float, Tunable("mm", "standard deviation of the Gaussian that the offset is smoothed with")] = 5.0,
+    smoothing: Annotated[
+        float, Tunable("mm", "standard deviation of the Gaussian that the offset is smoothed with")
+    ] = 5.0,
     order: Annotated[int, Tunable("1", "order of the polynomial that carries the offset's coarse shape")] = 4,
 ) -> FloatArray:
     """Wrapped phase of two or more echoes (rad) → wrapped phase proportional to the echo time (rad).
@@ -41,11 +44,15 @@ def mcpc3ds(
     """
     times = np.array(echo_times, np.float64)
     if phase.ndim != 4 or phase.shape[3] != times.size or times.size < 2:
-        raise ScanError("the coils' phase offset needs two or more echoes, each with its echo time; choose offset none")
+        raise ScanError(
+            "the coils' phase offset needs two or more echoes, each with its echo time; choose offset none"
+        )
     stack = np.ascontiguousarray(phase, np.float32)
     weight = np.ones_like(stack) if magnitude is None else np.square(magnitude, dtype=np.float32)
     smooth = _smoother(grid, smoothing)
-    difference = unwrap_spatial(np.ascontiguousarray(_wrap(stack[..., 1] - stack[..., 0])), mask, magnitude=_root(weight))
+    difference = unwrap_spatial(
+        np.ascontiguousarray(_wrap(stack[..., 1] - stack[..., 0])), mask, magnitude=_root(weight)
+    )
     rate = (difference / (times[1] - times[0])).astype(np.float32)
     raw = stack[..., 0] - np.float32(times[0]) * rate
     trust = np.sqrt(weight[..., 0] * weight[..., 1]) * mask
@@ -77,7 +84,7 @@ def _second_pass(
     known: tuple[FloatArray, FloatArray, NDArray[np.float64]],
     smooth: Smooth,
 ) -> FloatArray:
-    """What is left of the offset: the intercepts of all echoes, smoothed twice (the second time what the first left)."""
+    """What is left of the offset: the intercepts of all echoes, smoothed, and what that left, smoothed again."""
     intercept, precision, misfit = _intercepts(stack, weight, mask, *known)
     usable = mask & (precision > 0)
     precision *= usable & (misfit < 6 * np.median(misfit[usable])) & (np.abs(intercept) < 1)
@@ -112,7 +119,10 @@ def _polynomial(angle: FloatArray, trust: FloatArray, grid: Grid, order: int, wr
         values = unwrap_spatial(values, np.ascontiguousarray(inside))
     powers = [p for p in product(range(order + 1), repeat=3) if sum(p) <= order]
     extent = np.array(grid.voxel_size) * grid.shape / 2
-    axes = [(np.arange(n) * h - e) / extent.max() for n, h, e in zip(grid.shape, grid.voxel_size, extent, strict=True)]
+    axes = [
+        (np.arange(n) * h - e) / extent.max()
+        for n, h, e in zip(grid.shape, grid.voxel_size, extent, strict=True)
+    ]
     where = [a[::step][i] for a, i in zip(axes, np.nonzero(inside), strict=True)]
     design = np.stack([where[0] ** a * where[1] ** b * where[2] ** c for a, b, c in powers], axis=1)
     root = np.sqrt(trust[thin][inside].astype(np.float64))
@@ -120,17 +130,18 @@ def _polynomial(angle: FloatArray, trust: FloatArray, grid: Grid, order: int, wr
     coefficients = np.zeros((order + 1,) * 3)
     for power, value in zip(powers, solution, strict=True):
         coefficients[power] = value
-    return np.polynomial.polynomial.polygrid3d(*axes, coefficients).astype(np.float32)  # type: ignore[no-any-return]
+    x, y, z = axes
+    return np.asarray(polygrid3d(x, y, z, coefficients), np.float32)
 
 
 def _root(weight: FloatArray) -> FloatArray:
-    return np.sqrt(np.sqrt(weight[..., 0] * weight[..., 1]))
+    return np.asarray(np.sqrt(np.sqrt(weight[..., 0] * weight[..., 1])))
 
 
 def _wrap(angle: FloatArray) -> FloatArray:
     """Angles → the same angles in ±π."""
     turns = np.rint(angle * np.float32(1 / (2 * np.pi)))
-    return angle - np.float32(2 * np.pi) * turns
+    return np.asarray(angle - np.float32(2 * np.pi) * turns, np.float32)
 
 
 @njit(cache=True, parallel=True)
@@ -144,7 +155,11 @@ def _intercepts(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Straight line through all echoes, unwrapped in time from `rate` (rad/s) → intercept, precision, misfit."""
     shape = mask.shape
-    intercept, precision, misfit = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    intercept, precision, misfit = (
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.float32),
+    )
     turn = 2 * np.pi
     for i in prange(shape[0]):
         line = np.empty(times.size)

@@ -24,7 +24,9 @@ def region(
 ) -> tuple[FloatArray, BoolArray]:
     """χ (ppm) → χ whose mean over `reference_region` is zero, and that region. ScanError without one in the mask."""
     if reference_region is None or not (reference_region & mask).any():
-        raise ScanError("the reference region is missing or has no voxel in the mask; give a mask of the region")
+        raise ScanError(
+            "the reference region is missing or has no voxel in the mask; give a mask of the region"
+        )
     return _refer(chi, mask, reference_region & mask), reference_region & mask
 
 
@@ -44,14 +46,18 @@ def csf(
     Liu et al. 2018, doi:10.1002/mrm.26946 (MEDI+0). Differs from the paper in that the region only sets the zero.
     """
     if r2star is None:
-        raise ScanError("the CSF reference needs an R2* map, so two echoes or more; choose reference whole_mask")
+        raise ScanError(
+            "the CSF reference needs an R2* map, so two echoes or more; choose reference whole_mask"
+        )
     from scipy.ndimage import distance_transform_edt
 
     deep = distance_transform_edt(mask, sampling=grid.voxel_size) >= depth
     fluid = binary_erosion(deep & np.isfinite(r2star) & (r2star < threshold))
     parts, count = label(fluid)
     if count == 0:
-        raise ScanError(f"no fluid with R2* below {threshold:g} 1/s was found deep in the mask; choose whole_mask")
+        raise ScanError(
+            f"no fluid with R2* below {threshold:g} 1/s was found deep in the mask; choose whole_mask"
+        )
     sizes = np.bincount(parts.ravel())[1:]
     found = np.isin(parts, 1 + np.flatnonzero(sizes >= sizes.max() / 10))
     return _refer(chi, mask, found), found

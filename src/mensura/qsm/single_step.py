@@ -47,7 +47,9 @@ def smv_tv(
     shells = smv.shells(mask, balls, shape)
     used = [i for i, shell in enumerate(shells) if shell.any()]
     if not used:
-        raise ScanError(f"no ball of radius {sizes[-1]:g} mm fits in the mask; give a larger mask or smaller radii")
+        raise ScanError(
+            f"no ball of radius {sizes[-1]:g} mm fits in the mask; give a larger mask or smaller radii"
+        )
     spectrum, dipole = rfft(pad(field, shape)), kernels.dipole(shape, grid)
     terms, merged = [], np.zeros(grid.shape, np.float32)
     for i in used:
@@ -56,6 +58,12 @@ def smv_tv(
         terms.append(DataTerm(dipole * (1 - balls[i]), data, trust * shells[i]))
     noise = weights.noise(field_std, np.logical_or.reduce(shells), merged)
     return minimise(
-        terms, mask, grid, shape=shape, tv=weight * noise / weights.NOISE_UNIT,
-        tol=tol, max_iter=max_iter, monitor=monitor,
+        terms,
+        mask,
+        grid,
+        shape=shape,
+        tv=weight * noise / weights.NOISE_UNIT,
+        tol=tol,
+        max_iter=max_iter,
+        monitor=monitor,
     )

@@ -19,7 +19,7 @@ def padded_shape(grid: Grid, radii: Sequence[float]) -> tuple[int, int, int]:
 
 
 def available(radii: Sequence[float], grid: Grid) -> list[float]:
-    """The radii (mm) from large to small; those within the smallest voxel edge are replaced by one that just spans it."""
+    """The radii (mm) from large to small; those shorter than a voxel are replaced by one that just spans it."""
     if not radii or min(radii) <= 0:
         raise ScanError(f"the radii {list(radii)} must be positive lengths in mm")
     smallest = 1.001 * float(np.mean(grid.voxel_size))

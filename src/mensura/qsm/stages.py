@@ -38,7 +38,7 @@ STAGES: Mapping[str, Stage] = {
         },
         {"total_field": "ppm", "field_std": "ppm", "residual": "1"},
         {
-            "weighted": Method("mensura.qsm.field:weighted", "10.1002/nbm.2871"),
+            "weighted": Method("mensura.qsm.field:weighted", "10.1016/j.neuroimage.2011.07.019"),
             "nonlinear": Method("mensura.qsm.field:nonlinear", "10.1002/mrm.24272"),
             "linear": Method("mensura.qsm.field:linear", ""),
         },

@@ -45,14 +45,18 @@ def minimise(
     `tv` (ppm·mm) may vary from voxel to voxel. Gradients are per mm, so that the weight means the same at any
     voxel size; they run over the whole padded volume.
     """
-    strength = np.full((1, 1, 1), tv, np.float32) if np.isscalar(tv) else pad(np.asarray(tv, np.float32), shape)
+    strength = (
+        np.full((1, 1, 1), tv, np.float32) if np.isscalar(tv) else pad(np.asarray(tv, np.float32), shape)
+    )
     rho = GRADIENT_PENALTY * float(strength.max())
     inside = pad(mask.astype(np.float32), shape)
     pinned = np.where(inside > 0, np.float32(0), np.float32(np.inf))
     splits = [_data_split(term, shape) for term in terms]
     shrink = partial(shrink_gradient, threshold=strength, scalar=np.float32(1 / rho))
     splits.append(Split("gradient", rho, shrink))
-    splits.append(Split("identity", SUPPORT_PENALTY, partial(fit_data, data=np.zeros_like(pinned), weight=pinned)))
+    splits.append(
+        Split("identity", SUPPORT_PENALTY, partial(fit_data, data=np.zeros_like(pinned), weight=pinned))
+    )
     solution = admm(splits, shape, grid.voxel_size, tol=tol, max_iter=max_iter, monitor=monitor)
     return crop(solution.x, mask.shape) * mask
 

@@ -23,7 +23,9 @@ def squared(field_std: FloatArray | None, mask: BoolArray) -> FloatArray:
         return mask.astype(np.float32)
     known = mask & np.isfinite(field_std) & (field_std > 0)
     if not known.any():
-        raise ScanError("the field's standard deviation is nowhere positive in the mask; leave it out or mend it")
+        raise ScanError(
+            "the field's standard deviation is nowhere positive in the mask; leave it out or mend it"
+        )
     typical = np.median(field_std[known])
     weight = np.zeros(mask.shape, np.float32)
     weight[known] = np.minimum((typical / field_std[known]) ** 2, MOST)
