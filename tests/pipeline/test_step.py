@@ -138,7 +138,7 @@ def test_the_sidecar_holds_what_is_needed_to_repeat_it(tmp_path: Path) -> None:
 def test_history_is_that_of_all_steps_before_in_order(tmp_path: Path) -> None:
     where = ledger(tmp_path)
     offset = Task("offset", "mcpc3ds", {"total_field": Product("", "ppm", "")})
-    before = derived(offset, {"image": raw()}, Work(1.0))["total_field"]
+    before = derived(where, offset, {"image": raw()}, Work(1.0))["total_field"]
     field = step(where, task(), {"image": before}, Work())["total_field"]
     mask = Task("mask", "threshold", {"mask": MASK})
     made = step(where, mask, {"image": field}, lambda image, monitor: Outcome({"mask": _positive(image)}))[
@@ -153,7 +153,7 @@ def _positive(image: Volume) -> Volume:
 
 
 def test_warnings_of_what_is_not_written_stand_in_the_next_sidecar(tmp_path: Path) -> None:
-    before = derived(task(), {"image": raw()}, Work())["total_field"]
+    before = derived(ledger(tmp_path), task(), {"image": raw()}, Work())["total_field"]
     step(ledger(tmp_path), task(), {"image": before}, Work())
     warnings = json.loads((tmp_path / "desc-total_fieldmap.json").read_text())["Mensura"]["Warnings"]
     assert warnings == ["look twice"]
@@ -161,7 +161,7 @@ def test_warnings_of_what_is_not_written_stand_in_the_next_sidecar(tmp_path: Pat
 
 def test_derived_is_computed_only_when_asked_for_and_once(tmp_path: Path) -> None:
     work = Work()
-    made = derived(task(), {"image": raw()}, work)["total_field"]
+    made = derived(ledger(tmp_path), task(), {"image": raw()}, work)["total_field"]
     assert work.calls == 0
     made.value()
     made.value()

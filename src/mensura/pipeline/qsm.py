@@ -45,7 +45,7 @@ def maps(
     if "magnitude" in found:
         found |= _combine(ledger, found)
     found |= _mask(ledger, settings, scan, found)
-    head = _head(found)
+    head = _head(ledger, found)
     ledger, found = _framed(ledger, scan.grid, found)
     if "magnitude" in found and "echo_times" in found:
         found |= _relaxation(ledger, settings, found)
@@ -115,12 +115,12 @@ def _given_mask(noted: Any, mask: Volume, monitor: Monitor) -> Outcome:
     return noted({"mask": Volume(inside, mask.grid, "1")}, {})  # type: ignore[no-any-return]
 
 
-def _head(found: Artifacts) -> Artifacts:
+def _head(ledger: Ledger, found: Artifacts) -> Artifacts:
     """Everything that gives signal, on the whole grid: what the sign of the field is checked against."""
     if "combined_magnitude" not in found:
         return {}
     task = Task("head", "threshold", {"head": Product("", "1", "")})
-    return derived(task, {"magnitude": found["combined_magnitude"]}, _bright)
+    return derived(ledger, task, {"magnitude": found["combined_magnitude"]}, _bright)
 
 
 def _bright(magnitude: Volume, monitor: Monitor) -> Outcome:
@@ -155,14 +155,14 @@ def _total_field(ledger: Ledger, settings: Settings, scan: Scan, found: Artifact
         found["unwrapped_phase"] = found["phase"]
         return _stage(ledger, settings, "field", found, noted)
     if count > 2 and scan.acquisition is not None and scan.acquisition.readout != "monopolar":
-        found |= _bipolar(scan, found)
+        found |= _bipolar(ledger, scan, found)
     if count > 1:
-        found |= _derived_stage(settings, "offset", found)
+        found |= _derived_stage(ledger, settings, "offset", found)
     found |= _stage(ledger, settings, "unwrap", found)
     return _stage(ledger, settings, "field", found, noted)
 
 
-def _bipolar(scan: Scan, found: Artifacts) -> Artifacts:
+def _bipolar(ledger: Ledger, scan: Scan, found: Artifacts) -> Artifacts:
     """Even and odd echoes brought together where the readout alternates, as told or as the phase shows."""
     told = scan.acquisition is not None and scan.acquisition.readout == "bipolar"
     products = {"phase": Product("", "rad", "")}
@@ -171,7 +171,7 @@ def _bipolar(scan: Scan, found: Artifacts) -> Artifacts:
     )
     names = ("phase", "magnitude", "mask", "echo_times")
     images = {name: found[name] for name in names if name in found}
-    return derived(task, images, partial(_brought_together, told))
+    return derived(ledger, task, images, partial(_brought_together, told))
 
 
 def _brought_together(
@@ -234,11 +234,13 @@ def _stage(
     return step(ledger, task, chosen, partial(_work, stage, task, noted))
 
 
-def _derived_stage(settings: Settings, stage: str, found: Artifacts) -> Artifacts:
+def _derived_stage(ledger: Ledger, settings: Settings, stage: str, found: Artifacts) -> Artifacts:
     """The same for a stage whose result is not worth a file."""
     products = {name: Product("", unit, "") for name, unit in stages()[stage].produces.items()}
     task = _task(settings, stage, products)
-    return derived(task, _consumed(settings, stage, found), partial(_work, stage, task, findings.plain))
+    return derived(
+        ledger, task, _consumed(settings, stage, found), partial(_work, stage, task, findings.plain)
+    )
 
 
 def _task(settings: Settings, stage: str, products: Mapping[str, Product]) -> Task:

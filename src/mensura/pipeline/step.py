@@ -134,10 +134,12 @@ def step(
     return _reuse(ledger, task, key, inputs, found)
 
 
-def derived(task: Task, inputs: Mapping[str, Artifact], work: Callable[..., Outcome]) -> dict[str, Artifact]:
+def derived(
+    ledger: Ledger, task: Task, inputs: Mapping[str, Artifact], work: Callable[..., Outcome]
+) -> dict[str, Artifact]:
     """Like `step` for what is not worth a file: computed when first asked for, never written."""
     key = step_key(task, {name: artifact.key for name, artifact in inputs.items()})
-    run = once(lambda: _timed(Silent(), task, inputs, work))
+    run = once(lambda: _timed(ledger.watcher, task, inputs, work))
     history = once(lambda: merged(*(a.history() for a in inputs.values()), [processing(task, key, run()[1])]))
     notes = once(lambda: _notes(inputs, run()[1].warnings))
     return {
