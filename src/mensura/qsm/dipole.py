@@ -33,8 +33,9 @@ def tkd(
     """
     shape, dipole = _padded(grid)
     size = np.maximum(np.abs(dipole), np.float32(threshold))
-    inverse = np.copysign(1 / size, dipole)
-    return _divide(local_field, mask, inverse / _mean(dipole * inverse, shape[2]), shape)
+    inverse: FloatArray = np.copysign(np.float32(1) / size, dipole)
+    scaled: FloatArray = inverse / _mean(dipole * inverse, shape[2])
+    return _divide(local_field, mask, scaled, shape)
 
 
 def tikhonov(
@@ -73,7 +74,7 @@ def tv(
     """Local field and its standard deviation (ppm) → χ (ppm), zero outside the mask.
 
     Minimises ½‖W (d∗χ − f)‖² + λ ‖∇χ‖₁ over χ supported in the mask, W the inverse noise (median 1), gradients
-    per mm, λ = `weight` × noise / 1 ppb; the noise includes 5 % of the field's own size.
+    per mm, λ = `weight` × noise / 1 ppb; the noise includes a tenth of the field's own size.
     Bilgic et al. 2014, doi:10.1002/mrm.25029. Differs from the paper in the weights, the support and the scale of λ.
     """
     trust = weights.squared(field_std, mask)

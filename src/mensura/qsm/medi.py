@@ -130,7 +130,8 @@ def _gauss_newton_step(p: _Problem, x: FloatArray, inner: int) -> FloatArray:
     slope = p.flat * gradient(x, p.inverse_size)
     typical = np.sqrt(dot(slope[0], slope[0]) + dot(slope[1], slope[1]) + dot(slope[2], slope[2]))
     rounding = np.float32(SMOOTHING * max(typical / np.sqrt(p.mask.sum()), 1e-6))
-    lagged = np.float32(p.strength) * p.flat / np.sqrt(slope * slope + rounding * rounding)
+    size = np.sqrt(slope * slope + rounding * rounding)
+    lagged: FloatArray = np.asarray(np.float32(p.strength) * p.flat / size, np.float32)
 
     def prior(v: FloatArray) -> FloatArray:
         return negative_divergence(lagged * gradient(v, p.inverse_size), p.inverse_size)

@@ -8,7 +8,7 @@ from mensura.scan import BoolArray, FloatArray, ScanError
 
 NOISE_UNIT = 1e-3
 """Regularisation weights are stated for a field noise of 1 ppb (in ppm) and scale with the actual noise."""
-MODEL_ERROR = 0.05
+MODEL_ERROR = 0.1
 """Share of the field's own size that no discrete model explains; keeps a noise-free field regularised."""
 MOST = 4.0
 """Largest squared weight, relative to the median voxel: a few bright voxels must not rule the map."""
