@@ -85,14 +85,19 @@ def ball_mean(voxel_size: Sequence[float], radius: float, samples: int = 5) -> A
     reach = np.maximum(np.ceil(radius / size - 0.5), 1).astype(int)
     fine = (np.arange(samples) - (samples - 1) / 2) / samples
     axes = [((np.arange(-r, r + 1)[:, None] + fine).ravel()) * h for r, h in zip(reach, size, strict=True)]
-    inside = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2 <= radius**2
+    inside = (
+        axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2 <= radius**2
+    )
     share = inside.reshape([n for r in reach for n in (2 * r + 1, samples)]).mean(axis=(1, 3, 5))
     squares = [((np.arange(-r, r + 1)) * h) ** 2 for r, h in zip(reach, size, strict=True)]
     return np.asarray(_isotropic(share, squares, radius**2 / 5, size), np.float32)
 
 
 def _isotropic(
-    share: NDArray[np.float64], squares: Sequence[NDArray[np.float64]], moment: float, size: NDArray[np.float64]
+    share: NDArray[np.float64],
+    squares: Sequence[NDArray[np.float64]],
+    moment: float,
+    size: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """`share` times a quadratic with sum 1 and the second `moment` along every axis, or else the six neighbours."""
     basis = np.stack([np.ones(share.shape), *np.broadcast_arrays(*np.ix_(*squares))])
@@ -100,7 +105,7 @@ def _isotropic(
     if np.linalg.cond(normal) < 1e12:
         tilt = np.einsum("a,axyz->xyz", np.linalg.solve(normal, [1, moment, moment, moment]), basis)
         if tilt[share > 0].min() >= 0:
-            return share * tilt
+            return np.asarray(share * tilt)
     weights = np.zeros(share.shape)
     centre = np.array(share.shape) // 2
     for axis, h in enumerate(size):

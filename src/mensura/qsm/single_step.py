@@ -33,7 +33,8 @@ def smv_tv(
 
     Minimises ½ Σᵣ ‖Mᵣ W (Sᵣ∗d∗χ − Sᵣ∗f)‖² + λ ‖∇χ‖₁ over χ supported in the mask. Sᵣ = δ − (mean over a ball of
     radius r) annihilates the field of every source outside the ball (it is harmonic there), Mᵣ selects the voxels
-    whose ball of radius r lies in the mask while no larger one does, d is the unit dipole, W the inverse noise.
+    whose ball of radius r lies in the mask while no larger one does, d is the unit dipole, W the inverse noise
+    of the filtered field.
     Nothing is deconvolved and every voxel keeps a value. Raises ScanError if no voxel has a ball inside the mask.
 
     Chatnuntawech et al. 2017, doi:10.1002/nbm.3570. Differs from the paper in the noise weights, the support
@@ -55,7 +56,9 @@ def smv_tv(
     for i in used:
         data = crop(smv.filtered(spectrum, balls[i], shape[2]), grid.shape)
         merged[shells[i]] = data[shells[i]]
-        terms.append(DataTerm(dipole * (1 - balls[i]), data, trust * shells[i]))
+        terms.append(
+            DataTerm(dipole * (1 - balls[i]), data, trust * shells[i] / smv.noise_gain(grid, sizes[i]))
+        )
     noise = weights.noise(field_std, np.logical_or.reduce(shells), merged)
     return minimise(
         terms,

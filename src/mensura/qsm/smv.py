@@ -42,5 +42,12 @@ def filtered(spectrum: Spectrum, ball: FloatArray, last_size: int) -> FloatArray
     return irfft(spectrum * (1 - ball), last_size)
 
 
+def noise_gain(grid: Grid, radius: float) -> np.float32:
+    """By how much δ − (mean over the ball) multiplies the variance of white noise."""
+    filter_ = -kernels.ball_mean(grid.voxel_size, radius).astype(np.float64)
+    filter_[tuple(n // 2 for n in filter_.shape)] += 1
+    return np.float32(np.sum(filter_**2))
+
+
 def balls(shape: tuple[int, int, int], grid: Grid, radii: Sequence[float]) -> list[FloatArray]:
     return [kernels.sphere(shape, grid.voxel_size, r) for r in radii]
