@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -13,6 +14,7 @@ from mensura.methods import Tunable
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 Maps = tuple[FloatArray, FloatArray, FloatArray]
+TOLERANCE = 2.0
 MEDIAN_CHI_SQUARE = (np.nan, 0.4549, 0.6931, 0.7887, 0.8392)
 """Median of χ²/n for n = 1, 2, 3, 4 degrees of freedom."""
 
@@ -28,7 +30,7 @@ def weighted(
     tolerance: Annotated[
         float,
         Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight"),
-    ] = 2.0,
+    ] = TOLERANCE,
 ) -> Maps:
     """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
 
@@ -40,8 +42,8 @@ def weighted(
     (residual).
     """
     phase, weight, times = _prepare(unwrapped_phase, magnitude, echo_times)
-    slope, misfit, residual = _fit_slope(phase, weight, mask, times, False)
-    return _finish(slope, misfit, residual, (weight, mask, times, tolerance, hz_per_ppm))
+    fitted = _fit_slope(phase, weight, mask, times, False)
+    return _finish(fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm))
 
 
 def linear(
@@ -58,8 +60,10 @@ def linear(
     where there are two echoes or more: the plain method to compare others with. Errors as in `weighted`.
     """
     phase, weight, times = _prepare(unwrapped_phase, None, echo_times)
-    slope, misfit, residual = _fit_slope(phase, weight, mask, times, len(times) > 1)
-    return _finish(slope, misfit, residual, (weight, mask, times, 2.0, hz_per_ppm))
+    several = len(times) > 1
+    fitted = _fit_slope(phase, weight, mask, times, several)
+    lever = times - times.mean() if several else times
+    return _finish(fitted, _Given(weight, mask, lever, max(len(times) - 2, 0), TOLERANCE, hz_per_ppm))
 
 
 def nonlinear(
@@ -73,7 +77,7 @@ def nonlinear(
     tolerance: Annotated[
         float,
         Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight"),
-    ] = 2.0,
+    ] = TOLERANCE,
     max_iter: Annotated[int, Tunable("1", "Gauss–Newton steps")] = 8,
 ) -> Maps:
     """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
@@ -83,9 +87,9 @@ def nonlinear(
     Liu et al. 2013, doi:10.1002/mrm.24272, eq. (3). Differs from the paper in that the offset was removed before.
     """
     phase, weight, times = _prepare(unwrapped_phase, magnitude, echo_times)
-    slope, misfit, residual = _fit_slope(phase, weight, mask, times, False)
-    _refine_slope(phase, weight, mask, times, slope, misfit, residual, max_iter)
-    return _finish(slope, misfit, residual, (weight, mask, times, tolerance, hz_per_ppm))
+    fitted = _fit_slope(phase, weight, mask, times, False)
+    _refine_slope(phase, weight, mask, times, *fitted, max_iter)
+    return _finish(fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm))
 
 
 def _prepare(
@@ -104,43 +108,46 @@ def _prepare(
     return stack, np.ascontiguousarray(weight), times
 
 
-def _finish(
-    slope: FloatArray,
-    misfit: FloatArray,
-    residual: FloatArray,
-    known: tuple[FloatArray, BoolArray, NDArray[np.float64], float, float],
-) -> Maps:
-    """Slope (rad/s) and squared misfit per degree of freedom → field and standard deviation in ppm."""
-    weight, mask, times, tolerance, hz_per_ppm = known
-    to_ppm = 1 / (2 * np.pi * hz_per_ppm)
-    information = np.einsum("...e,e->...", weight, times**2)
-    inside = mask & (information > 0)
+@dataclass(frozen=True)
+class _Given:
+    """What the errors follow from: squared weights, echo times as seen by the slope (s), degrees of freedom."""
+
+    weight: FloatArray
+    mask: BoolArray
+    lever: NDArray[np.float64]
+    freedom: int
+    tolerance: float
+    hz_per_ppm: float
+
+
+def _finish(fitted: Maps, given: _Given) -> Maps:
+    """Slope (rad/s), squared misfit per degree of freedom, residual → field, its standard deviation (ppm), residual."""
+    slope, misfit, residual = fitted
+    information = np.einsum("...e,e->...", given.weight, given.lever**2)
+    inside = given.mask & (information > 0)
     if not inside.any():
         raise ScanError(
             "the magnitude is zero everywhere in the mask; check that mask and magnitude belong together"
         )
-    variance = _noise_variance(misfit, slope * np.sqrt(information), inside, len(times) - 1)
-    disagreement = (
-        np.sqrt(misfit / max(variance, 1e-30)) / tolerance if len(times) > 1 else np.zeros_like(misfit)
-    )
-    spread = np.zeros_like(slope)
-    np.sqrt(variance / np.where(inside, information, 1), out=spread, where=inside, casting="unsafe")
-    spread *= np.maximum(disagreement, 1) ** 2 * to_ppm
-    field = np.where(inside, slope * to_ppm, np.where(mask, np.nan, 0)).astype(np.float32)
-    spread[mask & ~inside] = np.nan
-    return field, spread.astype(np.float32), np.where(mask, residual, 0).astype(np.float32)
+    root = np.sqrt(np.where(inside, information, np.nan))
+    variance = _noise_variance(slope, misfit, np.where(inside, root, 0), given.freedom)
+    to_ppm = 1 / (2 * np.pi * given.hz_per_ppm)
+    field = np.where(inside, slope * to_ppm, np.where(given.mask, np.nan, 0))
+    spread = np.where(given.mask, np.sqrt(variance) * to_ppm / root, 0)
+    if given.freedom > 0:
+        spread *= np.maximum(np.sqrt(misfit / max(variance, 1e-30)) / given.tolerance, 1) ** 2
+    return field.astype(np.float32), spread.astype(np.float32), np.where(given.mask, residual, np.float32(0))
 
 
-def _noise_variance(misfit: FloatArray, scaled: FloatArray, inside: BoolArray, freedom: int) -> float:
-    """Variance of the images' noise from the median misfit of the echoes; of one echo, from its second differences."""
+def _noise_variance(slope: FloatArray, misfit: FloatArray, root: FloatArray, freedom: int) -> float:
+    """Variance of the images' noise from the median misfit; without freedom, from the slope's roughness along x."""
     if freedom > 0:
-        typical = (
-            MEDIAN_CHI_SQUARE[freedom] if freedom < len(MEDIAN_CHI_SQUARE) else (1 - 2 / (9 * freedom)) ** 3
-        )
-        return float(np.median(misfit[inside])) / typical
-    bend = scaled[2:] - 2 * scaled[1:-1] + scaled[:-2]
-    whole = inside[2:] & inside[1:-1] & inside[:-2]
-    return float(np.median(np.abs(bend[whole])) / 0.6745) ** 2 / 6 if whole.any() else 0.0
+        known = freedom < len(MEDIAN_CHI_SQUARE)
+        typical = MEDIAN_CHI_SQUARE[freedom] if known else (1 - 2 / (9 * freedom)) ** 3
+        return float(np.median(misfit[root > 0])) / typical
+    bend = np.abs(slope[2:] - 2 * slope[1:-1] + slope[:-2]) * root[1:-1]
+    whole = np.minimum(np.minimum(root[2:], root[:-2]), root[1:-1]) > 0
+    return float(np.median(bend[whole]) / 0.6745) ** 2 / 6 if whole.any() else 0.0
 
 
 @njit(cache=True, parallel=True)

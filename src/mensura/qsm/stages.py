@@ -38,8 +38,8 @@ STAGES: Mapping[str, Stage] = {
         },
         {"total_field": "ppm", "field_std": "ppm", "residual": "1"},
         {
-            "weighted": Method("mensura.qsm.field:weighted", "10.1016/j.neuroimage.2011.07.019"),
             "nonlinear": Method("mensura.qsm.field:nonlinear", "10.1002/mrm.24272"),
+            "weighted": Method("mensura.qsm.field:weighted", "10.1016/j.neuroimage.2011.07.019"),
             "linear": Method("mensura.qsm.field:linear", ""),
         },
     ),

@@ -1,0 +1,142 @@
+"""Field fit and offset removal against simulated echoes: values, errors that can be believed, and bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from heads import ECHO_TIMES, head
+
+from mensura.qsm import field as fits
+from mensura.qsm.offset import mcpc3ds
+from mensura.qsm.unwrap import romeo
+from mensura.scan import Grid, ScanError
+
+HZ_PER_PPM = 127.7
+SHAPE = (24, 20, 22)
+METHODS = [fits.weighted, fits.nonlinear]
+
+
+def echoes(snr: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Magnitude, unwrapped phase, true field (ppm), mask: no wraps, no offset, R2* of 20 1/s."""
+    rng = np.random.default_rng(seed)
+    axes = [np.linspace(-1, 1, n) for n in SHAPE]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    truth = 0.05 * x + 0.03 * np.sin(3 * y) * z
+    times = np.array(ECHO_TIMES)
+    phase = 2 * np.pi * HZ_PER_PPM * truth[..., None] * times
+    signal = (1 + 0.5 * x)[..., None] * np.exp(-20 * times + 1j * phase)
+    signal += (rng.standard_normal(signal.shape) + 1j * rng.standard_normal(signal.shape)) / snr
+    unwrapped = phase + np.angle(signal * np.exp(-1j * phase))
+    return np.abs(signal).astype(np.float32), unwrapped.astype(np.float32), truth, np.ones(SHAPE, bool)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_standard_deviation_is_that_of_the_errors(method) -> None:  # type: ignore[no-untyped-def]
+    magnitude, phase, truth, mask = echoes(snr=40)
+    grid = Grid.from_voxel_size(SHAPE)
+    found, std, _ = method(
+        phase, mask, grid, magnitude=magnitude, echo_times=ECHO_TIMES, hz_per_ppm=HZ_PER_PPM
+    )
+    z = (found - truth) / std
+    assert abs(z.mean()) < 0.03
+    assert 0.95 < z.std() < 1.05
+
+
+def test_weights_beat_the_plain_line() -> None:
+    magnitude, phase, truth, mask = echoes(snr=40)
+    known = {"echo_times": ECHO_TIMES, "hz_per_ppm": HZ_PER_PPM}
+    grid = Grid.from_voxel_size(SHAPE)
+    error = {
+        name: np.std(values[0] - truth)
+        for name, values in {
+            "weighted": fits.weighted(phase, mask, grid, magnitude=magnitude, **known),
+            "linear": fits.linear(phase, mask, grid, **known),
+        }.items()
+    }
+    assert error["weighted"] < 0.75 * error["linear"]
+
+
+def test_noise_free_field_is_exact_and_its_residual_zero() -> None:
+    magnitude, phase, truth, mask = echoes(snr=1e9)
+    for method in METHODS:
+        found, _, residual = method(
+            phase,
+            mask,
+            Grid.from_voxel_size(SHAPE),
+            magnitude=magnitude,
+            echo_times=ECHO_TIMES,
+            hz_per_ppm=HZ_PER_PPM,
+        )
+        np.testing.assert_allclose(found, truth, atol=1e-6)
+        assert residual.max() < 1e-3
+
+
+def test_a_wrongly_unwrapped_echo_is_noticed_and_the_nonlinear_fit_ignores_it() -> None:
+    magnitude, phase, truth, mask = echoes(snr=100)
+    phase[5, 5, 5, 3] += 2 * np.pi
+    known = {"magnitude": magnitude, "echo_times": ECHO_TIMES, "hz_per_ppm": HZ_PER_PPM}
+    grid = Grid.from_voxel_size(SHAPE)
+    linear = fits.weighted(phase, mask, grid, **known)
+    circular = fits.nonlinear(phase, mask, grid, **known)
+    at = (5, 5, 5)
+    assert abs(linear[0][at] - truth[at]) > 0.1
+    assert linear[2][at] > 0.3
+    assert linear[1][at] > 50 * np.median(linear[1])
+    assert abs(circular[0][at] - truth[at]) < 0.01
+
+
+def test_one_echo_has_noise_from_its_own_roughness() -> None:
+    magnitude, phase, truth, mask = echoes(snr=40)
+    found, std, residual = fits.weighted(
+        phase[..., 3], mask, Grid.from_voxel_size(SHAPE), magnitude=magnitude[..., 3],
+        echo_times=ECHO_TIMES[3:], hz_per_ppm=HZ_PER_PPM,
+    )  # fmt: skip
+    assert 0.9 < ((found - truth) / std).std() < 1.1
+    assert residual.max() == pytest.approx(0, abs=1e-5)
+
+
+def test_voxels_without_signal_are_not_a_number() -> None:
+    magnitude, phase, _, mask = echoes(snr=40)
+    magnitude[3, 4, 5] = 0
+    found, std, _ = fits.weighted(
+        phase,
+        mask,
+        Grid.from_voxel_size(SHAPE),
+        magnitude=magnitude,
+        echo_times=ECHO_TIMES,
+        hz_per_ppm=HZ_PER_PPM,
+    )
+    assert np.isnan(found[3, 4, 5])
+    assert np.isnan(std[3, 4, 5])
+    assert np.isnan(found).sum() == 1
+
+
+def test_bad_input_is_refused() -> None:
+    magnitude, phase, _, mask = echoes(snr=40)
+    grid = Grid.from_voxel_size(SHAPE)
+    with pytest.raises(ScanError, match="echo times"):
+        fits.weighted(phase, mask, grid, echo_times=ECHO_TIMES[:2], hz_per_ppm=HZ_PER_PPM)
+    with pytest.raises(ScanError, match="zero everywhere"):
+        fits.weighted(
+            phase, mask, grid, magnitude=0 * magnitude, echo_times=ECHO_TIMES, hz_per_ppm=HZ_PER_PPM
+        )
+    with pytest.raises(ScanError, match="two or more echoes"):
+        mcpc3ds(phase[..., :1], mask, grid, echo_times=ECHO_TIMES[:1])
+
+
+def test_wrapped_echoes_of_a_head_become_its_field_up_to_the_noise() -> None:
+    """Offset removal, unwrapping and fit together, on a head with air spaces and a receive phase."""
+    scan = head()
+    times, mask = scan.acquisition.echo_times, scan.mask
+    known = {"magnitude": scan.magnitude, "echo_times": times}
+    clean = mcpc3ds(scan.phase, mask, scan.grid, **known)
+    unwrapped = romeo(clean, mask, scan.grid, **known)
+    found, std, _ = fits.nonlinear(
+        unwrapped, mask, scan.grid, **known, hz_per_ppm=scan.acquisition.hz_per_ppm
+    )
+    error = (found - scan.total_field)[mask]
+    z = (error - np.median(error)) / std[mask]
+    assert np.median(np.abs(z)) / 0.6745 < 1.25, "the field is noisier than the noise"
+    assert np.mean(np.abs(z) > 6) < 0.02
+    removed = np.angle(np.exp(1j * (scan.phase[..., 0] - clean[..., 0] - scan.phase_offset)))[mask]
+    assert np.std(np.angle(np.exp(1j * (removed - np.median(removed))))) < 0.1
