@@ -16,7 +16,7 @@ HZ_PER_PPM = 127.73
 SIZES = (1.5, 1.3, 2.1)
 UNITS = {
     "mask": "1", "magnitude": "arbitrary", "phase": "rad", "unwrapped_phase": "rad", "chi": "ppm",
-    "total_field": "ppm", "local_field": "ppm", "field_std": "ppm",
+    "total_field": "ppm", "local_field": "ppm", "field_std": "ppm", "r2star": "1/s", "reference_region": "1",
 }  # fmt: skip
 
 
@@ -71,8 +71,14 @@ def _scene(shape: tuple[int, int, int], affine_bytes: bytes) -> dict[str, NDArra
     std = np.where(mask, 1e-3 * (1 + 0.3 * np.tanh(x / 10)), 0)
     unwrapped = 2 * np.pi * HZ_PER_PPM * total[..., None] * times
     fields = {"total_field": total, "local_field": np.where(mask, local, 0), "field_std": std, "chi": chi}
+    centre = (x / half[0]) ** 2 + (y / half[1]) ** 2 + (z / half[2]) ** 2 < 0.2**2
+    fields["r2star"] = np.where(mask, np.where(centre, 2.0, 25.0), 0)
     images = {"magnitude": np.abs(signal), "phase": np.angle(signal), "unwrapped_phase": unwrapped}
-    return {"mask": mask, **{name: a.astype(np.float32) for name, a in {**fields, **images}.items()}}
+    return {
+        "mask": mask,
+        "reference_region": centre,
+        **{name: a.astype(np.float32) for name, a in {**fields, **images}.items()},
+    }
 
 
 def _field(chi: NDArray[Any], size: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
