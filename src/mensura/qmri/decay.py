@@ -1,0 +1,289 @@
+"""The decay of the magnitude over the echoes, fitted voxel by voxel: the loops behind `estimators`.
+
+All take signals (n voxels, echoes), work in double precision, and let every voxel stand alone, so that the
+result does not depend on the number of threads. Rates beyond `bounds` (1/s) and voxels without signal are NaN.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from mensura.fit import Status
+from mensura.scan import FloatArray
+
+Doubles = NDArray[np.float64]
+Codes = NDArray[np.uint8]
+Bounds = tuple[float, float]
+
+OK, NO_SIGNAL = np.uint8(Status.OK), np.uint8(Status.NO_SIGNAL)
+OUT_OF_BOUNDS, NOT_CONVERGED = np.uint8(Status.OUT_OF_BOUNDS), np.uint8(Status.NOT_CONVERGED)
+TABLE_TOP, TABLE_STEP = 12.0, 0.02
+"""The Fisher information of a Rician signal is looked up below this ratio of signal to noise, in such steps."""
+I0_BELOW = np.array([1, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813])
+I1_BELOW = np.array([0.5, 0.87890594, 0.51498869, 0.15084934, 0.02658733, 0.00301532, 0.00032411])
+I0_ABOVE = np.array([
+    0.39894228, 0.01328592, 0.00225319, -0.00157565, 0.00916281, -0.02057706, 0.02635537, -0.01647633,
+    0.00392377,
+])  # fmt: skip
+I1_ABOVE = np.array([
+    0.39894228, -0.03988024, -0.00362018, 0.00163801, -0.01031555, 0.02282967, -0.02895312, 0.01787654,
+    -0.00420059,
+])  # fmt: skip
+"""Coefficients of the polynomials for the Bessel functions I₀ and I₁, below and above 3.75."""
+MAX_ITER = 60
+TOLERANCE = 1e-8
+"""A step is small enough if it is shorter than 1e-4 standard deviations."""
+
+
+@njit(cache=True)
+def _line(signal: Doubles, times: Doubles, weight: Doubles) -> tuple[float, float]:
+    """Weighted straight line through ln(signal): ln S0 and R2*; NaN where fewer than two weights count."""
+    w, wt, wtt, wy, wty = 0.0, 0.0, 0.0, 0.0, 0.0
+    for e in range(times.size):
+        if weight[e] > 0 and signal[e] > 0:
+            y = np.log(signal[e])
+            w += weight[e]
+            wt += weight[e] * times[e]
+            wtt += weight[e] * times[e] * times[e]
+            wy += weight[e] * y
+            wty += weight[e] * times[e] * y
+    determinant = w * wtt - wt * wt
+    if not determinant > 1e-12 * w * wtt:
+        return np.nan, np.nan
+    rate = (wt * wy - w * wty) / determinant
+    return (wy + rate * wt) / w, rate
+
+
+@njit(cache=True)
+def _rate_error(log_s0: float, rate: float, times: Doubles, information: Doubles) -> float:
+    """Cramér–Rao bound of R2* in units of the noise: `information` is σ² times that of each echo's signal."""
+    f00, f01, f11 = 0.0, 0.0, 0.0
+    for e in range(times.size):
+        g = information[e] * np.exp(2 * (log_s0 - rate * times[e]))
+        f00 += g
+        f01 -= g * times[e]
+        f11 += g * times[e] * times[e]
+    determinant = f00 * f11 - f01 * f01
+    return np.sqrt(f00 / determinant) if determinant > 0 else np.inf
+
+
+@njit(cache=True)
+def _has_signal(signal: FloatArray) -> bool:
+    """Whether every echo is finite and at least two are above zero."""
+    positive = 0
+    for e in range(signal.size):
+        if not np.isfinite(signal[e]) or signal[e] < 0:
+            return False
+        positive += signal[e] > 0
+    return positive >= 2
+
+
+@njit(cache=True, parallel=True)
+def fit_lines(signals: FloatArray, times: Doubles, bounds: Bounds) -> tuple[Doubles, Doubles, Codes, Doubles]:
+    """Signals → (ln S0, R2*), standard deviation per unit of noise, status, sum of squared residuals.
+
+    ln S = ln S0 − R2*·t, weighted with the squared signal; then once more with that of the fit.
+    """
+    n, echoes = signals.shape
+    values, errors = np.full((n, 2), np.nan), np.full(n, np.nan)
+    status, residual = np.zeros(n, np.uint8), np.full(n, np.nan)
+    for v in prange(n):
+        if not _has_signal(signals[v]):
+            status[v] = NO_SIGNAL
+            continue
+        signal = signals[v].astype(np.float64)
+        log_s0, rate = _line(signal, times, signal * signal)
+        log_s0, rate = _line(signal, times, np.exp(2 * (log_s0 - rate * times)))
+        if not bounds[0] <= rate <= bounds[1]:
+            status[v] = OUT_OF_BOUNDS
+            continue
+        values[v, 0], values[v, 1] = log_s0, rate
+        errors[v] = _rate_error(log_s0, rate, times, np.ones(echoes))
+        residual[v] = np.sum((signal - np.exp(log_s0 - rate * times)) ** 2)
+    return values, errors, status, residual
+
+
+@njit(cache=True, parallel=True)
+def autoregress(
+    signals: FloatArray, rule: Doubles, spans: Doubles, bounds: Bounds
+) -> tuple[Doubles, Doubles, Codes]:
+    """Signals → R2*, standard deviation per unit of noise, status, by auto-regression on linear operations.
+
+    Over each triple of echoes S = Σ rule·m approximates the integral of the signal and δ = m₀ − m₂ its decrease;
+    R2* = Σ(Sδ + cδ²)/Σ(S² + cSδ), c being a third of the mean spacing (`spans`). The standard deviation is
+    that of the noise propagated to first order.
+    """
+    n, echoes = signals.shape
+    values, errors, status = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.uint8)
+    for v in prange(n):
+        m = signals[v]
+        if not _has_signal(m):
+            status[v] = NO_SIGNAL
+            continue
+        above, below = 0.0, 0.0
+        for i in range(echoes - 2):
+            area = rule[i, 0] * m[i] + rule[i, 1] * m[i + 1] + rule[i, 2] * m[i + 2]
+            drop = np.float64(m[i]) - m[i + 2]
+            above += area * drop + spans[i] * drop * drop
+            below += area * area + spans[i] * area * drop
+        rate = above / below if below > 0 else np.nan
+        if not bounds[0] <= rate <= bounds[1]:
+            status[v] = OUT_OF_BOUNDS
+            continue
+        slope = np.zeros(echoes)
+        for i in range(echoes - 2):
+            area = rule[i, 0] * m[i] + rule[i, 1] * m[i + 1] + rule[i, 2] * m[i + 2]
+            drop = np.float64(m[i]) - m[i + 2]
+            by_area = drop - rate * (2 * area + spans[i] * drop)
+            by_drop = area + 2 * spans[i] * drop - rate * spans[i] * area
+            slope[i] += by_area * rule[i, 0] + by_drop
+            slope[i + 1] += by_area * rule[i, 1]
+            slope[i + 2] += by_area * rule[i, 2] - by_drop
+        values[v] = rate
+        errors[v] = np.sqrt(np.sum(slope * slope)) / below
+    return values, errors, status
+
+
+@njit(cache=True)
+def _polynomial(coefficients: Doubles, x: float) -> float:
+    """Σ coefficients[k]·xᵏ."""
+    total = 0.0
+    for k in range(coefficients.size - 1, -1, -1):
+        total = total * x + coefficients[k]
+    return total
+
+
+@njit(cache=True)
+def _bessel(x: float) -> tuple[float, float]:
+    """I₁(x)/I₀(x) and ln I₀(x) − x for x ≥ 0.
+
+    Abramowitz and Stegun 9.8.1 to 9.8.4 (relative error below 3e-7), and the asymptotic series above 50.
+    """
+    if x > 50:
+        u = 1 / x
+        return 1 - u * (0.5 + u * (0.125 + u * 0.125)), u * (0.125 + 0.0703125 * u) - 0.5 * np.log(
+            2 * np.pi * x
+        )
+    if x > 3.75:
+        u = 3.75 / x
+        i0 = _polynomial(I0_ABOVE, u)
+        return _polynomial(I1_ABOVE, u) / i0, np.log(i0) - 0.5 * np.log(x)
+    u = (x / 3.75) ** 2
+    i0 = _polynomial(I0_BELOW, u)
+    return x * _polynomial(I1_BELOW, u) / i0, np.log(i0) - x
+
+
+@cache
+def information_table() -> Doubles:
+    """σ²·(Fisher information of a Rician magnitude about its signal) at ratios 0, TABLE_STEP … of signal to noise.
+
+    E[(m·I₁(am)/I₀(am) − a)²] over the Rician density with σ = 1, by the trapezoidal rule.
+    """
+    from scipy.special import i0e, i1e
+
+    ratio = np.arange(0, TABLE_TOP + TABLE_STEP / 2, TABLE_STEP)[:, None]
+    m = np.linspace(0, TABLE_TOP + 9, 2000)[None]
+    bessel = i0e(ratio * m)
+    density = m * np.exp(-((m - ratio) ** 2) / 2) * bessel
+    score = m * i1e(ratio * m) / bessel - ratio
+    found: Doubles = (density * score**2).sum(axis=1) / density.sum(axis=1)
+    return found
+
+
+@njit(cache=True)
+def _information(ratio: float, table: Doubles) -> float:
+    """The table's value at a ratio of signal to noise, linear in between, 1 − 1/(2·ratio²) beyond."""
+    place = ratio / TABLE_STEP
+    below = int(place)
+    if below >= table.size - 1:
+        return 1 - 0.5 / (ratio * ratio)
+    return float(table[below] + (place - below) * (table[below + 1] - table[below]))
+
+
+@njit(cache=True)
+def _start(signal: Doubles, times: Doubles) -> tuple[float, float]:
+    """ln S0 and R2* from the second moment E[m²] = S² + 2σ², for signals in units of the noise."""
+    corrected = np.sqrt(np.maximum(signal * signal - 2, 0.25))
+    return _line(corrected, times, corrected * corrected)
+
+
+@njit(cache=True)
+def _cost(log_s0: float, rate: float, signal: Doubles, times: Doubles) -> float:
+    """Negative log-likelihood of Rician signals (in units of the noise), but for terms of the data alone."""
+    total = 0.0
+    for e in range(times.size):
+        s = np.exp(log_s0 - rate * times[e])
+        total += 0.5 * (s - signal[e]) ** 2 - _bessel(signal[e] * s)[1]
+    return total
+
+
+@njit(cache=True)
+def _scored(
+    log_s0: float, rate: float, signal: Doubles, times: Doubles, table: Doubles
+) -> tuple[float, float, float, float, float]:
+    """Score (two) and Fisher information (three) of ln S0 and R2*."""
+    u0, u1, f00, f01, f11 = 0.0, 0.0, 0.0, 0.0, 0.0
+    for e in range(times.size):
+        s, t = np.exp(log_s0 - rate * times[e]), times[e]
+        pull = (signal[e] * _bessel(signal[e] * s)[0] - s) * s
+        weight = _information(s, table) * s * s
+        u0, u1 = u0 + pull, u1 - t * pull
+        f00, f01, f11 = f00 + weight, f01 - t * weight, f11 + t * t * weight
+    return u0, u1, f00, f01, f11
+
+
+@njit(cache=True)
+def _maximise(
+    signal: Doubles, times: Doubles, table: Doubles, bounds: Bounds
+) -> tuple[float, float, float, np.uint8]:
+    """Signals in units of the noise → ln S0 and R2* of greatest likelihood, error of R2*, status.
+
+    Fisher scoring, damped as by Levenberg and Marquardt where a step does not help.
+    """
+    log_s0, rate = _start(signal, times)
+    rate = min(max(rate, bounds[0]), bounds[1])
+    cost, damping = _cost(log_s0, rate, signal, times), 0.0
+    for _ in range(MAX_ITER):
+        u0, u1, f00, f01, f11 = _scored(log_s0, rate, signal, times, table)
+        determinant = f00 * f11 * (1 + damping) ** 2 - f01 * f01
+        if not (determinant > 1e-12 * f00 * f11 and bounds[0] <= rate <= bounds[1]):
+            return log_s0, rate, np.nan, OUT_OF_BOUNDS
+        d0 = (f11 * (1 + damping) * u0 - f01 * u1) / determinant
+        d1 = (f00 * (1 + damping) * u1 - f01 * u0) / determinant
+        moved = d0 * (f00 * d0 + 2 * f01 * d1) + f11 * d1 * d1
+        trial = _cost(log_s0 + d0, rate + d1, signal, times)
+        if trial <= cost or moved < TOLERANCE:
+            log_s0, rate, cost, damping = log_s0 + d0, rate + d1, trial, 0.1 * damping
+        else:
+            damping = max(10 * damping, 1e-2)
+        if moved < TOLERANCE:
+            return log_s0, rate, np.sqrt(f00 / (f00 * f11 - f01 * f01)), OK
+    return log_s0, rate, np.nan, NOT_CONVERGED
+
+
+@njit(cache=True, parallel=True)
+def fit_rician(
+    signals: FloatArray, times: Doubles, noise: tuple[float, Doubles], bounds: Bounds
+) -> tuple[Doubles, Doubles, Codes, Doubles]:
+    """Signals, their noise → (ln S0, R2*), standard deviation, status, sum of squared residuals.
+
+    `noise` is its standard deviation σ in either channel, and `information_table()`.
+    """
+    n = signals.shape[0]
+    sigma, table = noise
+    values, errors = np.full((n, 2), np.nan), np.full(n, np.nan)
+    status, residual = np.zeros(n, np.uint8), np.full(n, np.nan)
+    for v in prange(n):
+        if not _has_signal(signals[v]):
+            status[v] = NO_SIGNAL
+            continue
+        signal = signals[v].astype(np.float64) / sigma
+        log_s0, rate, error, status[v] = _maximise(signal, times, table, bounds)
+        if status[v] == OK:
+            values[v, 0], values[v, 1], errors[v] = log_s0 + np.log(sigma), rate, error
+            residual[v] = np.sum((signal - np.exp(log_s0 - rate * times)) ** 2) * sigma * sigma
+    return values, errors, status, residual
