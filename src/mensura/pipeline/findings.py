@@ -17,6 +17,8 @@ Artifacts = Mapping[str, Any]
 
 CLEAR = 0.3
 """Correlation beyond which the sign of the field is believed."""
+LONGEST_T2STAR = 2.5
+"""Seconds; no longer than the T2 of water."""
 TURNED = "the sign of the phase ran the other way and was turned: veins and iron are now positive"
 FILTERED = "the phase seems to be high-pass filtered: susceptibility will come out too small"
 
@@ -66,13 +68,13 @@ def _sign(frame: Frame, total_field: Volume, inside: BoolArray, head: Volume) ->
 
 
 def relaxation(made: Volumes, used: Artifacts) -> Outcome:
-    """T2* beside R2*, and how many voxels have none."""
-    rate = made["r2star"].data
-    with np.errstate(divide="ignore", invalid="ignore"):
-        time = np.where(rate > 0, 1 / rate, np.where(used["mask"].data, np.nan, 0)).astype(np.float32)
-    failed = int(np.isnan(rate).sum())
-    t2star = Volume(time, made["r2star"].grid, "s")
-    return Outcome({**made, "t2star": t2star}, {"NaNVoxels": failed})
+    """T2* beside R2*: its inverse, and no value where it would be longer than that of pure water."""
+    rate, inside = made["r2star"].data, used["mask"].data
+    measured = inside & (rate > 1 / LONGEST_T2STAR)
+    time = np.where(inside, np.float32(np.nan), np.float32(0))
+    time[measured] = 1 / rate[measured]
+    statistics = {"NaNVoxels": int(np.isnan(rate).sum()), "T2starNaNVoxels": int(np.isnan(time).sum())}
+    return Outcome({**made, "t2star": Volume(time, made["r2star"].grid, "s")}, statistics)
 
 
 def background(made: Volumes, used: Artifacts) -> Outcome:

@@ -66,6 +66,6 @@ PRODUCTS: Table = {
         "r2star": Product("R2starmap", "1/s", "Effective transverse relaxation rate"),
         "r2star_std": Product("R2starmap", "1/s", "Standard deviation of R2*", desc="std"),
         "status": Product("R2starmap", "1", "0 where the fit succeeded, else why it did not", desc="status"),
-        "t2star": Product("T2starmap", "s", "Effective transverse relaxation time, 1/R2*"),
+        "t2star": Product("T2starmap", "s", "Effective transverse relaxation time, 1/R2*; NaN above 2.5 s"),
     },
 }
