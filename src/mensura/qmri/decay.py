@@ -261,7 +261,10 @@ def _maximise(
         else:
             damping = max(10 * damping, 1e-2)
         if moved < TOLERANCE:
-            return log_s0, rate, np.sqrt(f00 / (f00 * f11 - f01 * f01)), OK
+            known = f00 * f11 - f01 * f01
+            if not known > 1e-12 * f00 * f11:
+                return log_s0, rate, np.nan, OUT_OF_BOUNDS
+            return log_s0, rate, np.sqrt(f00 / known), OK
     return log_s0, rate, np.nan, NOT_CONVERGED
 
 
