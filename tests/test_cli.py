@@ -120,7 +120,7 @@ def test_the_sidecar_of_chi_tells_the_whole_story(mapped: Scan) -> None:
     record = json.loads((mapped.out / "Chimap.json").read_text())
     stages = [line["Stage"] for line in record["Processing"]]
     assert [s for s in stages if s != "bipolar"] == [
-        "mask", "offset", "unwrap", "field", "background+dipole", "explained field", "reference"
+        "mask", "offset", "unwrap", "field", "background+dipole", "explained field", "r2star", "reference"
     ]  # fmt: skip
     assert all("Parameters" in line and "Seconds" in line for line in record["Processing"])
     assert record["Acquisition"]["EchoTime"] == [0.004, 0.012, 0.020]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from mensura.pipeline.step import Artifact, Frame, Outcome
 from mensura.qsm.phase import looks_filtered, phase_sign
@@ -19,6 +20,11 @@ CLEAR = 0.3
 """Correlation beyond which the sign of the field is believed."""
 LONGEST_T2STAR = 2.5
 """Seconds; no longer than the T2 of water."""
+DOUBT = 0.1
+"""Negative correlation beyond which the user is told to look."""
+DEEP, RICH, ENOUGH, COARSE = 10.0, 98, 50, 2.0
+"""Where iron is looked for: mm from the mask's surface, percentile of R2*, least number of voxels, their mm."""
+DOUBTFUL = "the sign of the phase may run the other way: check that veins and deep nuclei are bright in χ"
 TURNED = "the sign of the phase ran the other way and was turned: veins and iron are now positive"
 FILTERED = "the phase seems to be high-pass filtered: susceptibility will come out too small"
 
@@ -56,7 +62,7 @@ def field(frame: Artifact, head: Artifact | None, made: Volumes, used: Artifacts
     clear = abs(correlation) > CLEAR
     statistics |= {"PhaseSign": sign if clear else None, "PhaseSignCorrelation": round(correlation, 3)}
     if sign > 0 or not clear:
-        return Outcome(made, statistics)
+        return Outcome(made, statistics, [DOUBTFUL] if correlation < -DOUBT else [])
     turned = replace(made["total_field"], data=-made["total_field"].data)
     return Outcome({**made, "total_field": turned}, statistics, [TURNED])
 
@@ -86,12 +92,32 @@ def background(made: Volumes, used: Artifacts) -> Outcome:
 
 
 def reference(made: Volumes, used: Artifacts) -> Outcome:
-    """The mean and SD that the reference region had before its mean was subtracted."""
+    """The mean and SD that the reference region had before its mean was subtracted, and the check on iron."""
     region = made["reference_region"].data & np.isfinite(used["chi"].data)
     values = used["chi"].data[region].astype(np.float64)
-    statistics = {
+    statistics: dict[str, Any] = {
         "ReferenceVoxels": int(region.sum()),
         "ReferenceMean": float(values.mean()),
         "ReferenceSD": float(values.std()),
     }
-    return Outcome(made, statistics)
+    share = _paramagnetic_iron(used) if "r2star" in used else None
+    if share is None:
+        return Outcome(made, statistics)
+    statistics["IronAboveMedian"] = round(100 * share, 1)
+    return Outcome(made, statistics, [DOUBTFUL] if share < 0.4 else [])
+
+
+def _paramagnetic_iron(used: Artifacts) -> float | None:
+    """The share of the deep voxels of highest R2* whose χ is above the median: veins and iron, so most of them."""
+    size = used["mask"].grid.voxel_size
+    step = [max(1, int(COARSE / edge)) for edge in size]
+    rate, chi, mask = (
+        used[n].data[tuple(slice(None, None, s) for s in step)] for n in ("r2star", "chi", "mask")
+    )
+    inside = np.pad(mask & np.isfinite(rate) & np.isfinite(chi), 1)
+    depth = distance_transform_edt(inside, [s * edge for s, edge in zip(step, size, strict=True)])
+    deep = depth[1:-1, 1:-1, 1:-1] > DEEP
+    if np.count_nonzero(deep) < ENOUGH * 100 / (100 - RICH):
+        return None
+    rich = deep & (rate > np.percentile(rate[deep], RICH))
+    return float(np.mean(chi[rich] > np.median(chi[deep])))

@@ -52,7 +52,7 @@ def maps(
     if "local_field" not in found and "total_field" not in found:
         found |= _total_field(ledger, settings, scan, found | head)
     found |= _susceptibility(ledger, settings, found)
-    return found | _stage(ledger, settings, "reference", found, findings.reference)
+    return found | _reference(ledger, settings, found)
 
 
 def inputs(scan: Scan, roots: Roots) -> Artifacts:
@@ -224,6 +224,14 @@ def _explained(chi: Volume, mask: Volume, monitor: Monitor) -> Outcome:
     valued = Volume(mask.data & np.isfinite(chi.data), chi.grid, "1")
     field = Volume(explained_field(chi.data, mask.data, chi.grid), chi.grid, "ppm")
     return findings.background({"local_field": field, "mask": valued}, {"mask": mask})
+
+
+def _reference(ledger: Ledger, settings: Settings, found: Artifacts) -> Artifacts:
+    """The zero of susceptibility; R2*, where there is one, tells whether the map is the right way round."""
+    task = _task(settings, "reference", PRODUCTS["reference"])
+    chosen = _consumed(settings, "reference", found)
+    chosen |= {"r2star": found["r2star"]} if "r2star" in found else {}
+    return step(ledger, task, chosen, partial(_work, "reference", task, findings.reference))
 
 
 def _stage(
