@@ -111,9 +111,10 @@ def _parameters(path: str) -> dict[str, Parameter]:
 
 def _argument_types(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of the arguments alone: what is returned may be known to type checkers only."""
-    annotations = {name: kind for name, kind in function.__annotations__.items() if name != "return"}
+    written = inspect.unwrap(function)
+    annotations = {name: kind for name, kind in written.__annotations__.items() if name != "return"}
     arguments = SimpleNamespace(__annotations__=annotations)
-    return get_type_hints(arguments, function.__globals__, include_extras=True)
+    return get_type_hints(arguments, written.__globals__, include_extras=True)
 
 
 def call(
