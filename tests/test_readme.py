@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+from mensura.pipeline.config import stages
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 
 
 def test_the_example_runs(
@@ -24,3 +27,20 @@ def test_the_example_runs(
     assert int(said[1]) < 60
     assert np.std(found["other"]["chi"].data[found["inside"]]) > 0.005
     assert (tmp_path / "chi.nii.gz").is_file()
+
+
+def test_the_guide_names_the_defaults() -> None:
+    guide = (ROOT / "docs" / "stages.md").read_text("utf-8")
+    told = dict(re.findall(r"^\| ([\w+]+) \| `(\w+)` \|", guide, re.MULTILINE))
+    assert told == {name: stage.default for name, stage in stages().items()}
+
+
+def test_the_guide_knows_every_method() -> None:
+    guide = (ROOT / "docs" / "stages.md").read_text("utf-8")
+    assert not [m for stage in stages().values() for m in stage.methods if f"`{m}`" not in guide]
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -17,6 +17,7 @@ from mensura import __version__
 from mensura.methods import Method, Parameter
 from mensura.scan import ScanError
 
+METAVARS = {float: "X", int: "N", bool: "YES|NO"}
 WRITE_HEAD = "mensura.phantom.dataset:write_head"
 SCAN_FLAGS = (
     *("phase", "magnitude", "real", "imaginary", "echo_times", "field_strength"),
@@ -105,14 +106,23 @@ def parser(words: Sequence[str]) -> Parser:
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     chosen = next((word for word in words if not word.startswith("-")), "")
     for name, (help_line, description, fill) in COMMANDS.items():
-        command = _parser(commands.add_parser, name, description=description, help=help_line)
+        command = _parser(
+            commands.add_parser, name, usage=USAGE.get(name), description=description, help=help_line
+        )
         if name == chosen:
             fill(command)
     return top
 
 
+class HelpFormatter(RawDescriptionRichHelpFormatter):
+    """Colours, descriptions as they are written, and headings that are not Shouted."""
+
+    group_name_formatter = str
+    text_markup = help_markup = False
+
+
 def _parser(make: Callable[..., Parser], *args: Any, **kwargs: Any) -> Parser:
-    return make(*args, formatter_class=RawDescriptionRichHelpFormatter, allow_abbrev=False, **kwargs)
+    return make(*args, formatter_class=HelpFormatter, allow_abbrev=False, **kwargs)
 
 
 def _fill_run(command: Parser) -> None:
@@ -185,7 +195,11 @@ def _fill_stages(command: Parser) -> None:
             for key, parameter in entry.parameters.items():
                 full = f"{name}.{method}.{key}"
                 group.add_argument(
-                    f"--{full}", dest=full, metavar="V", default=argparse.SUPPRESS, help=_help(parameter)
+                    f"--{full}",
+                    dest=full,
+                    metavar=METAVARS.get(parameter.type, "V"),
+                    default=argparse.SUPPRESS,
+                    help=_help(parameter),
                 )
 
 
@@ -333,6 +347,10 @@ def _report(job: Any) -> Sequence[Path]:
     return report.build_subject(job.out_dir, job.run.subject, job.run.session)
 
 
+USAGE = {
+    "run": "mensura run BIDS_DIR OUT_DIR participant [options]",
+    "qsm": "mensura qsm --phase FILE … --magnitude FILE … --echo-times S … --field-strength T -o DIR [options]",
+}
 METHODS = "Every stage, method and parameter with its default, unit and reference, from the one table."
 SIMULATE = """\
 A digital head with known truth as a BIDS dataset: brain, air-filled sinuses, phase offset of the receive

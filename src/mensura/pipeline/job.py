@@ -27,8 +27,8 @@ from mensura.pipeline.record import Product
 from mensura.pipeline.step import Artifact, Ledger, Silent, Watcher, read_sidecar, settle
 from mensura.scan import ScanError, Volume
 
-BYTES_PER_VOXEL = 330
-BYTES_PER_ECHO_VOXEL = 30
+BYTES_PER_VOXEL = 200
+BYTES_PER_ECHO_VOXEL = 26
 """Peak memory as measured: what the solvers hold of each voxel, and what the images do."""
 
 
