@@ -12,7 +12,7 @@ import mensura.mask as masks
 from mensura.mask.intensity import equalise, levels
 from mensura.mask.surface import icosphere, inside, refine
 from mensura.methods import call
-from mensura.scan import BoolArray, FloatArray, Grid, ScanError, Volume
+from mensura.scan import BoolArray, FloatArray, Grid, ScanError, Volume, bounding_box
 
 ECHO_TIMES = (0.004, 0.012, 0.020, 0.028)
 METHODS = tuple(masks.MASKS.methods)
@@ -445,8 +445,8 @@ def test_holes_parts_boxes_and_coverage() -> None:
     two = solid.copy()
     two[10:12, 10:13, 10:14] = True
     np.testing.assert_array_equal(masks.largest_component(two), solid)
-    assert masks.bounding_box(solid) == np.s_[2:9, 2:9, 2:9]
-    assert masks.bounding_box(solid, 4) == np.s_[0:12, 0:13, 0:13]
+    assert bounding_box(solid) == np.s_[2:9, 2:9, 2:9]
+    assert bounding_box(solid, 4) == np.s_[0:12, 0:13, 0:13]
     assert masks.coverage(mask, solid) == pytest.approx(100 * (343 - 8) / 343)
 
 
@@ -492,7 +492,7 @@ def test_no_signal_no_phase_no_mask(plain: Head) -> None:
 def test_an_empty_mask_is_told_apart_from_a_small_one() -> None:
     empty = np.zeros((4, 5, 6), bool)
     grid = Grid.from_voxel_size(empty.shape)
-    for ask in (lambda: masks.bounding_box(empty), lambda: masks.coverage(~empty, empty)):
+    for ask in (lambda: bounding_box(empty), lambda: masks.coverage(~empty, empty)):
         with pytest.raises(ScanError, match="mask is empty; give another mask"):
             ask()
     assert not masks.dilate(empty, grid, 3.0).any()

@@ -156,6 +156,21 @@ class GradientEcho:
         return GAMMA_BAR * self.field_strength * 1e-6
 
 
+def bounding_box(mask: BoolArray, margin: int = 0) -> tuple[slice, slice, slice]:
+    """Mask → slices of the smallest box that holds it, wider by `margin` voxels where the volume allows.
+
+    Raises ScanError for an empty mask.
+    """
+    bounds = []
+    for axis, size in enumerate(mask.shape):
+        other = tuple(a for a in range(3) if a != axis)
+        hit = np.flatnonzero(mask.any(axis=other))
+        if hit.size == 0:
+            raise ScanError("the mask is empty; give another mask or lower the threshold of the mask method")
+        bounds.append(slice(max(0, int(hit[0]) - margin), min(size, int(hit[-1]) + 1 + margin)))
+    return bounds[0], bounds[1], bounds[2]
+
+
 def _triple(values: ArrayLike) -> tuple[float, float, float]:
     x, y, z = (float(v) for v in np.asarray(values, dtype=float))
     return x, y, z

@@ -45,7 +45,9 @@ def test_difference_spectrum_is_that_of_the_stencils(shape: tuple[int, int, int]
     inverse_size = (1 / np.array(size)).astype(np.float32)
     x = random(*shape)
     stencil = negative_divergence(gradient(x, inverse_size), inverse_size)
-    np.testing.assert_allclose(irfft(rfft(x) * difference_spectrum(shape, size), shape[2]), stencil, atol=1e-4)
+    np.testing.assert_allclose(
+        irfft(rfft(x) * difference_spectrum(shape, size), shape[2]), stencil, atol=1e-4
+    )
 
 
 def test_a_fourier_multiplier_is_its_own_adjoint() -> None:

@@ -21,35 +21,38 @@ Spectrum = NDArray[np.complex64]
 SLABS = 16
 
 
-def rfft(x: NDArray[np.float32]) -> Spectrum:
-    """Real 3D volume → its half spectrum (last axis halved), unnormalised."""
-    out = np.empty((x.shape[0], x.shape[1], x.shape[2] // 2 + 1), np.complex64)
+def rfft(x: NDArray[np.float32], out: Spectrum | None = None) -> Spectrum:
+    """Real 3D volume → its half spectrum (last axis halved), unnormalised; written into `out` if given."""
+    half = np.empty((*x.shape[:2], x.shape[2] // 2 + 1), np.complex64) if out is None else out
 
     def within(slab: slice) -> None:
-        ducc0.fft.r2c(x[slab], axes=(1, 2), out=out[slab])
+        ducc0.fft.r2c(x[slab], axes=(1, 2), out=half[slab])
 
     def across(slab: slice) -> None:
-        ducc0.fft.c2c(out[:, slab], axes=(0,), out=out[:, slab])
+        ducc0.fft.c2c(half[:, slab], axes=(0,), out=half[:, slab])
 
     _each_slab(within, x.shape[0])
     _each_slab(across, x.shape[1])
-    return out
+    return half
 
 
-def irfft(spectrum: Spectrum, last_size: int) -> NDArray[np.float32]:
-    """Half spectrum → real 3D volume whose last axis has `last_size` voxels; the inverse of `rfft`."""
-    half = np.empty(spectrum.shape, np.complex64)
-    out = np.empty((*spectrum.shape[:2], last_size), np.float32)
+def irfft(spectrum: Spectrum, last_size: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Half spectrum → real 3D volume whose last axis has `last_size` voxels; the inverse of `rfft`.
+
+    Without `out` the spectrum is left as it is; with it, the result is written there and the spectrum is used up.
+    """
+    half = np.empty_like(spectrum) if out is None else spectrum
+    real = np.empty((*spectrum.shape[:2], last_size), np.float32) if out is None else out
 
     def across(slab: slice) -> None:
         ducc0.fft.c2c(spectrum[:, slab], axes=(0,), out=half[:, slab], forward=False, inorm=2)
 
     def within(slab: slice) -> None:
-        ducc0.fft.c2r(half[slab], axes=(1, 2), lastsize=last_size, out=out[slab], forward=False, inorm=2)
+        ducc0.fft.c2r(half[slab], axes=(1, 2), lastsize=last_size, out=real[slab], forward=False, inorm=2)
 
     _each_slab(across, spectrum.shape[1])
     _each_slab(within, spectrum.shape[0])
-    return out
+    return real
 
 
 def _each_slab(work: Callable[[slice], None], size: int) -> None:

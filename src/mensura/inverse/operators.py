@@ -53,12 +53,25 @@ def scale(spectrum: Spectrum, multiplier: NDArray[np.float32]) -> None:
         spectrum[i] *= multiplier[i]
 
 
-@njit(cache=True, parallel=True)
 def gradient(x: Array, inverse_size: Array) -> Array:
     """Periodic forward differences of a volume, times `inverse_size` (1/mm)."""
+    out = np.empty((3, *x.shape), np.float32)
+    gradient_to(x, inverse_size, out)
+    return out
+
+
+def negative_divergence(g: Array, inverse_size: Array) -> Array:
+    """The adjoint of `gradient`."""
+    out = np.empty(g.shape[1:], np.float32)
+    negative_divergence_to(g, inverse_size, out)
+    return out
+
+
+@njit(cache=True, parallel=True)
+def gradient_to(x: Array, inverse_size: Array, g: Array) -> None:
+    """`gradient`, written into `g`."""
     nx, ny, nz = x.shape
     hx, hy, hz = inverse_size
-    g = np.empty((3, nx, ny, nz), np.float32)
     for i in prange(nx):
         i1 = i + 1 if i + 1 < nx else 0
         for j in range(ny):
@@ -69,15 +82,13 @@ def gradient(x: Array, inverse_size: Array) -> Array:
             for k in range(nz):
                 g[0, i, j, k] = (x[i1, j, k] - x[i, j, k]) * hx
                 g[1, i, j, k] = (x[i, j1, k] - x[i, j, k]) * hy
-    return g
 
 
 @njit(cache=True, parallel=True)
-def negative_divergence(g: Array, inverse_size: Array) -> Array:
-    """The adjoint of `gradient`."""
-    nx, ny, nz = g.shape[1:]
+def negative_divergence_to(g: Array, inverse_size: Array, d: Array) -> None:
+    """`negative_divergence`, written into `d`."""
+    nx, ny, nz = d.shape
     hx, hy, hz = inverse_size
-    d = np.empty((nx, ny, nz), np.float32)
     for i in prange(nx):
         i0 = i - 1 if i > 0 else nx - 1
         for j in range(ny):
@@ -87,4 +98,3 @@ def negative_divergence(g: Array, inverse_size: Array) -> Array:
             for k in range(1, nz):
                 d[i, j, k] += (g[2, i, j, k - 1] - g[2, i, j, k]) * hz
             d[i, j, 0] += (g[2, i, j, nz - 1] - g[2, i, j, 0]) * hz
-    return d

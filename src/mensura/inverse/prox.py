@@ -15,23 +15,18 @@ Array = NDArray[np.float32]
 
 
 @njit(cache=True, parallel=True)
-def shrink_gradient(g: Array, dual: Array, threshold: Array, scalar: np.float32) -> None:
-    """Isotropic soft threshold of a gradient field by `scalar`·`threshold`: prox of ‖·‖₂ summed over voxels.
-
-    `threshold` has the volume's shape, or one voxel for a constant.
-    """
+def shrink_gradient(g: Array, dual: Array, threshold: np.float32) -> None:
+    """Isotropic soft threshold of a gradient field: prox of `threshold`·‖·‖₂ summed over voxels."""
     nx, ny, nz = g.shape[1:]
-    constant = threshold.size == 1
     for i in prange(nx):
         for j in range(ny):
             for k in range(nz):
-                t = scalar * (threshold[0, 0, 0] if constant else threshold[i, j, k])
                 a = g[0, i, j, k] + dual[0, i, j, k]
                 b = g[1, i, j, k] + dual[1, i, j, k]
                 c = g[2, i, j, k] + dual[2, i, j, k]
                 size = np.sqrt(a * a + b * b + c * c)
-                keep = np.float32(1.0) if size <= t else t / size
-                # the dual is the projection onto the ball of radius t, the copy what is left of it
+                keep = np.float32(1.0) if size <= threshold else threshold / size
+                # the dual is the projection onto the ball of that radius, the copy what is left of it
                 dual[0, i, j, k] = a * keep
                 dual[1, i, j, k] = b * keep
                 dual[2, i, j, k] = c * keep

@@ -11,7 +11,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from mensura.inverse.fft import Spectrum, irfft, rfft
-from mensura.inverse.operators import difference_spectrum, gradient, negative_divergence
+from mensura.inverse.operators import difference_spectrum, gradient_to, negative_divergence_to, scale
 
 Array = NDArray[np.float32]
 Monitor = Callable[[int, int, float], None]
@@ -90,29 +90,56 @@ def admm(
     The linear step is solved exactly by one division in Fourier space. Ends when ‖x − x₋₁‖ ≤ tol·‖x‖.
     Boyd et al. 2011 (10.1561/2200000016), scaled form (3.5)–(3.7).
     """
-    inverse_size = (1 / np.asarray(voxel_size)).astype(np.float32)
-    inverse_normal = _inverse_normal(splits, shape, voxel_size)
-    values = [np.zeros((3, *shape) if s.map == "gradient" else shape, np.float32) for s in _plain(splits)]
-    duals = [np.zeros_like(v) for v in values]
-    x = np.zeros(shape, np.float32)
+    work = _Workspace.allocate(splits, shape, voxel_size)
+    x, before = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     history: list[float] = []
     converged = False
     while len(history) < max_iter and not converged:
-        for split, value, dual in zip(splits, values, duals, strict=True):
+        for split, value, dual in zip(splits, work.values, work.duals, strict=True):
             split.prox(value, dual)
-        x_hat = _linear_step(splits, values, inverse_size)
-        scale_to(x_hat, inverse_normal, x_hat)
-        before, x = x, irfft(x_hat, shape[2])
-        values = [_apply(split, x, x_hat, inverse_size) for split in splits]
+        x, before = before, x
+        _linear_step(splits, work, x)
         history.append(relative_change(x, before))
         converged = history[-1] <= tol
         if monitor is not None:
             monitor(len(history), max_iter, history[-1])
+        if not converged:
+            for split, value in zip(splits, work.values, strict=True):
+                _apply(split, x, work, value)
     return Solution(x, len(history), converged, tuple(history))
 
 
-def _plain(splits: Sequence[Split]) -> list[Any]:
-    return [Split(s.map if isinstance(s.map, str) else "convolution", s.penalty, s.prox) for s in splits]
+@dataclass(frozen=True)
+class _Workspace:
+    """Everything that ADMM writes into, allocated once."""
+
+    inverse_size: Array
+    inverse_normal: Array
+    values: list[Array]
+    duals: list[Array]
+    local: Array
+    solution: Spectrum
+    spectrum: Spectrum
+
+    @classmethod
+    def allocate(
+        cls, splits: Sequence[Split], shape: tuple[int, int, int], voxel_size: Sequence[float]
+    ) -> _Workspace:
+        half = (shape[0], shape[1], shape[2] // 2 + 1)
+        sizes = [(3, *shape) if _is_gradient(s) else shape for s in splits]
+        return cls(
+            inverse_size=(1 / np.asarray(voxel_size)).astype(np.float32),
+            inverse_normal=_inverse_normal(splits, shape, voxel_size),
+            values=[np.zeros(size, np.float32) for size in sizes],
+            duals=[np.zeros(size, np.float32) for size in sizes],
+            local=np.empty(shape, np.float32),
+            solution=np.empty(half, np.complex64),
+            spectrum=np.empty(half, np.complex64),
+        )
+
+
+def _is_gradient(split: Split) -> bool:
+    return isinstance(split.map, str) and split.map == "gradient"
 
 
 def _inverse_normal(
@@ -131,31 +158,33 @@ def _inverse_normal(
     return np.divide(1, normal, out=np.zeros_like(normal), where=seen)
 
 
-def _linear_step(splits: Sequence[Split], values: Sequence[Array], inverse_size: Array) -> Spectrum:
-    """Half spectrum of Σ ρᵢ Aᵢᵀ(copyᵢ − dualᵢ)."""
-    local = None
-    for split, value in zip(splits, values, strict=True):
-        if not split.is_convolution:
-            part = negative_divergence(value, inverse_size) if split.map == "gradient" else value.copy()
-            part *= np.float32(split.penalty)
-            local = part if local is None else local + part
-    total = None if local is None else rfft(local)
-    for split, value in zip(splits, values, strict=True):
+def _linear_step(splits: Sequence[Split], work: _Workspace, x: Array) -> None:
+    """x = argmin Σ ρᵢ‖Aᵢ x − (copyᵢ − dualᵢ)‖², written into `x`; its spectrum stays in `work.solution`."""
+    x.fill(0)
+    for split, value in zip(splits, work.values, strict=True):
         if split.is_convolution:
-            spectrum = rfft(value)
-            if total is None:
-                total = np.zeros_like(spectrum)
-            add_scaled(total, spectrum, split.map, np.float32(split.penalty))
-    assert total is not None, "nothing to minimise"
-    return total
+            continue
+        if _is_gradient(split):
+            negative_divergence_to(value, work.inverse_size, work.local)
+        add_multiple(x, work.local if _is_gradient(split) else value, np.float32(split.penalty))
+    rfft(x, work.solution)
+    for split, value in zip(splits, work.values, strict=True):
+        if split.is_convolution:
+            add_scaled(work.solution, rfft(value, work.spectrum), split.map, np.float32(split.penalty))
+    scale(work.solution, work.inverse_normal)
+    np.copyto(work.spectrum, work.solution)
+    irfft(work.spectrum, x.shape[2], x)
 
 
-def _apply(split: Split, x: Array, x_hat: Spectrum, inverse_size: Array) -> Array:
+def _apply(split: Split, x: Array, work: _Workspace, out: Array) -> None:
+    """out = Aᵢ x."""
     if split.is_convolution:
-        spectrum = np.empty_like(x_hat)
-        scale_to(x_hat, split.map, spectrum)
-        return irfft(spectrum, x.shape[2])
-    return gradient(x, inverse_size) if split.map == "gradient" else x.copy()
+        scale_to(work.solution, split.map, work.spectrum)
+        irfft(work.spectrum, x.shape[2], out)
+    elif _is_gradient(split):
+        gradient_to(x, work.inverse_size, out)
+    else:
+        np.copyto(out, x)
 
 
 @njit(cache=True, parallel=True)
@@ -163,6 +192,15 @@ def scale_to(spectrum: Spectrum, multiplier: Array, out: Spectrum) -> None:
     """out = multiplier · spectrum."""
     for i in prange(spectrum.shape[0]):
         out[i] = spectrum[i] * multiplier[i]
+
+
+@njit(cache=True, parallel=True)
+def add_multiple(total: Array, volume: Array, scalar: np.float32) -> None:
+    """total += scalar · volume."""
+    for i in prange(total.shape[0]):
+        for j in range(total.shape[1]):
+            for k in range(total.shape[2]):
+                total[i, j, k] += scalar * volume[i, j, k]
 
 
 @njit(cache=True, parallel=True)

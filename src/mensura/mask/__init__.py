@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mensura.mask.extraction import brain
     from mensura.mask.intensity import combine, threshold
     from mensura.mask.morphology import (
-        bounding_box,
         closing,
         coverage,
         dilate,
@@ -29,7 +28,6 @@ _HOMES = {
     "extraction": ("brain",),
     "intensity": ("combine", "threshold"),
     "morphology": (
-        "bounding_box",
         "closing",
         "coverage",
         "dilate",
@@ -43,7 +41,6 @@ _HOMES = {
 }
 __all__ = [
     "MASKS",
-    "bounding_box",
     "brain",
     "closing",
     "coherence",

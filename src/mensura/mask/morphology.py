@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mensura.scan import BoolArray, FloatArray, Grid, ScanError
+from mensura.scan import BoolArray, FloatArray, Grid, ScanError, bounding_box
 
 
 def erode(mask: BoolArray, grid: Grid, radius: float) -> BoolArray:
@@ -88,21 +88,6 @@ def largest_component(mask: BoolArray) -> BoolArray:
         labels, _ = ndimage.label(mask[box])
         out[box] = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     return out
-
-
-def bounding_box(mask: BoolArray, margin: int = 0) -> tuple[slice, slice, slice]:
-    """Mask → slices of the smallest box that holds it, wider by `margin` voxels where the volume allows.
-
-    Raises ScanError for an empty mask.
-    """
-    bounds = []
-    for axis, size in enumerate(mask.shape):
-        other = tuple(a for a in range(3) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=other))
-        if hit.size == 0:
-            raise ScanError("the mask is empty; give another mask or lower the threshold of the mask method")
-        bounds.append(slice(max(0, int(hit[0]) - margin), min(size, int(hit[-1]) + 1 + margin)))
-    return bounds[0], bounds[1], bounds[2]
 
 
 def coverage(valued: BoolArray, mask: BoolArray) -> float:

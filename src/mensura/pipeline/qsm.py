@@ -17,7 +17,7 @@ from mensura.pipeline.products import PRODUCTS
 from mensura.pipeline.record import Product, Task, digest
 from mensura.pipeline.step import Artifact, Frame, Ledger, Outcome, derived, once, step
 from mensura.qsm.uncertainty import explained_field
-from mensura.scan import Grid, Volume
+from mensura.scan import Grid, Volume, bounding_box
 
 MARGIN = 2
 """Voxels around the mask that are kept while working."""
@@ -131,8 +131,6 @@ def _bright(magnitude: Volume, monitor: Monitor) -> Outcome:
 
 def _framed(ledger: Ledger, grid: Grid, found: Artifacts) -> tuple[Ledger, Artifacts]:
     """From here on only the box around the mask is worked on."""
-    from mensura.mask.morphology import bounding_box
-
     mask = found["mask"]
     frame = once(lambda: Frame(grid, bounding_box(mask.value().data, MARGIN)))
     images = ("phase", "magnitude", "mask", "total_field", "local_field", "reference_region")

@@ -11,11 +11,13 @@ from mensura.inverse.operators import fourier_multiplier
 from mensura.inverse.solvers import conjugate_gradient
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import harmonic, kernels, smv, weights
+from mensura.qsm.box import on_box
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 Local = tuple[FloatArray, BoolArray]
 
 
+@on_box
 def vsharp(
     total_field: FloatArray,
     mask: BoolArray,
@@ -52,6 +54,7 @@ def vsharp(
     return crop(irfft(rfft(merged) * inverse, shape[2]), mask.shape) * kept, kept
 
 
+@on_box
 def pdf(
     total_field: FloatArray,
     mask: BoolArray,
@@ -89,6 +92,7 @@ def pdf(
     return (field - background) * mask, mask.copy()
 
 
+@on_box
 def lbv(
     total_field: FloatArray,
     mask: BoolArray,

@@ -10,13 +10,15 @@ from mensura.inverse.fft import crop, fast_shape, irfft, pad, rfft
 from mensura.inverse.operators import difference_spectrum
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import kernels, weights
+from mensura.qsm.box import on_box
 from mensura.qsm.variational import DataTerm, minimise
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
-PADDING = 0.5
+PADDING = 0.3
 """Zero margin as a share of the volume's size: the dipole's field falls with the cube of the distance."""
 
 
+@on_box
 def tkd(
     local_field: FloatArray,
     mask: BoolArray,
@@ -38,6 +40,7 @@ def tkd(
     return _divide(local_field, mask, scaled, shape)
 
 
+@on_box
 def tikhonov(
     local_field: FloatArray,
     mask: BoolArray,
@@ -58,6 +61,7 @@ def tikhonov(
     return _divide(local_field, mask, inverse, shape)
 
 
+@on_box
 def tv(
     local_field: FloatArray,
     mask: BoolArray,
@@ -67,7 +71,7 @@ def tv(
     weight: Annotated[
         float, Tunable("1", "weight of the total variation at a field noise of 1 ppb; scales with the noise")
     ] = 1.5e-4,
-    tol: Annotated[float, Tunable("1", "relative change that ends the iteration")] = 1e-2,
+    tol: Annotated[float, Tunable("1", "relative change that ends the iteration")] = 1.5e-2,
     max_iter: Annotated[int, Tunable("1", "most iterations")] = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
@@ -86,7 +90,8 @@ def tv(
         mask,
         grid,
         shape=shape,
-        tv=weight * noise / weights.NOISE_UNIT,
+        weight=weight,
+        noise=noise,
         tol=tol,
         max_iter=max_iter,
         monitor=monitor,

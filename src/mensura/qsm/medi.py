@@ -12,6 +12,7 @@ from mensura.inverse.operators import Operator, fourier_multiplier, gradient, ne
 from mensura.inverse.solvers import conjugate_gradient, dot, relative_change
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import kernels, weights
+from mensura.qsm.box import on_box
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 PADDING = 0.25
@@ -34,6 +35,7 @@ class _Problem:
     strength: float
 
 
+@on_box
 def medi(
     local_field: FloatArray,
     mask: BoolArray,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mensura.inverse.fft import crop, fast_shape, frequencies, irfft, pad, rfft
 from mensura.methods import Tunable
+from mensura.qsm.box import on_box
 from mensura.qsm.unwrap import unwrap_spatial
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
@@ -20,6 +21,7 @@ Smooth = Callable[[FloatArray], FloatArray]
 MOST_SAMPLES = 40_000
 
 
+@on_box
 def mcpc3ds(
     phase: FloatArray,
     mask: BoolArray,

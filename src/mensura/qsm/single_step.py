@@ -9,10 +9,12 @@ import numpy as np
 from mensura.inverse.fft import crop, pad, rfft
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import kernels, smv, weights
+from mensura.qsm.box import on_box
 from mensura.qsm.variational import DataTerm, minimise
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 
+@on_box
 def smv_tv(
     total_field: FloatArray,
     mask: BoolArray,
@@ -65,7 +67,8 @@ def smv_tv(
         mask,
         grid,
         shape=shape,
-        tv=weight * noise / weights.NOISE_UNIT,
+        weight=weight,
+        noise=noise,
         tol=tol,
         max_iter=max_iter,
         monitor=monitor,

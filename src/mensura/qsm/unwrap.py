@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mensura.inverse.fft import crop, fast_shape, irfft, pad, rfft
 from mensura.methods import Tunable
 from mensura.qsm.quality import HALF, PER_TURN, TURN, TWO_PI, Costs, echo_pair, edge_costs, volume, wrap
-from mensura.scan import BoolArray, FloatArray, Grid, ScanError
+from mensura.scan import BoolArray, FloatArray, Grid, ScanError, bounding_box
 
 Wraps = NDArray[np.int16]
 Labels = NDArray[np.int32]
@@ -114,11 +114,7 @@ def _mask_box(mask: BoolArray, *shapes: tuple[int, ...]) -> Box:
         raise ScanError(
             f"the mask of shape {mask.shape} does not fit the phase; make it on the grid of the phase"
         )
-    sides = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    if not sides[0].size:
-        raise ScanError("the mask is empty, so there is no phase to unwrap; check how it was made")
-    x, y, z = (slice(int(s[0]), int(s[-1]) + 1) for s in sides)
-    return x, y, z
+    return bounding_box(mask)
 
 
 def _unwrap_echo(

@@ -1,0 +1,99 @@
+"""How long and how much memory: `python bench/speed.py` prints a table. 164×205×205 voxels, 4 echoes, 2 threads.
+
+The whole command runs as its own process, .nii.gz in and out, twice: with empty kernel caches and with full ones.
+Peers run in the same process as the stages that they are compared with.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from skimage.restoration import unwrap_phase
+
+from mensura.inverse.fft import fast_shape, irfft, pad, rfft
+from mensura.phantom.dataset import write_scan
+from mensura.phantom.head import simulate_head
+from mensura.phantom.scanner import Simulation
+from mensura.qsm import dipole, offset, unwrap
+
+SHAPE = (164, 205, 205)
+
+
+def command(raw: Path, out: Path, cache: Path) -> tuple[float, float]:
+    """Wall seconds and peak GB of `mensura run`."""
+    before = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "mensura", "run", str(raw), str(out), "participant", "--force", "--threads", "2"],
+        check=True, env=os.environ | {"NUMBA_CACHE_DIR": str(cache)}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return time.perf_counter() - before, peak
+
+
+def best(work: Callable[[], Any], times: int = 3) -> float:
+    """Shortest of several runs after a first one that compiles."""
+    work()
+    taken = []
+    for _ in range(times):
+        before = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - before)
+    return min(taken)
+
+
+def stages(scan: Simulation) -> dict[str, float]:
+    mask, grid = scan.mask, scan.grid
+    known: dict[str, Any] = {"magnitude": scan.magnitude, "echo_times": scan.acquisition.echo_times}
+    phase = scan.phase
+    clean = offset.mcpc3ds(phase, mask, grid, **known)
+    local = scan.local_field * mask
+    masked = np.ma.masked_array(phase[..., 0], ~mask)
+    box = np.ascontiguousarray(pad(local, fast_shape(SHAPE)))
+    double = local.astype(np.complex128)
+    return {
+        "offset removal": best(lambda: offset.mcpc3ds(phase, mask, grid, **known)),
+        "unwrapping, 4 echoes": best(lambda: unwrap.romeo(clean, mask, grid, **known)),
+        "unwrapping, 1 echo": best(lambda: unwrap.unwrap_spatial(phase[..., 0], mask)),
+        "peer: skimage unwrap_phase, 1 echo": best(lambda: unwrap_phase(masked, rng=0), 1),
+        "one TV inversion": best(lambda: dipole.tv(local, mask, grid), 2),
+        "FFT and back, float32, padded": best(lambda: irfft(rfft(box), box.shape[2])),
+        "peer: scipy rfftn and back, float32": best(
+            lambda: scipy.fft.irfftn(scipy.fft.rfftn(local, workers=2), local.shape, workers=2)
+        ),
+        "peer: scipy fftn and back, complex128": best(
+            lambda: scipy.fft.ifftn(scipy.fft.fftn(double, workers=2), workers=2)
+        ),
+    }
+
+
+def report() -> None:
+    scan = simulate_head(SHAPE, (1.0, 1.0, 1.0), seed=0)
+    print(
+        f"\n{SHAPE} voxels, 4 echoes, {scan.mask.sum() / 1e6:.2f} million in the brain; load {os.getloadavg()[0]:.1f}"
+    )
+    print("\n| what | s |\n|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        raw, cache = Path(folder) / "raw", Path(folder) / "cache"
+        write_scan(raw, scan)
+        for name in ("kernels to compile", "kernels compiled"):
+            seconds, peak = command(raw, Path(folder) / "out", cache)
+            print(
+                f"| mensura run, files to files and report, {name} (peak {peak:.2f} GB) | {seconds:.1f} |",
+                flush=True,
+            )
+    for name, seconds in stages(scan).items():
+        print(f"| {name} | {seconds:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    report()
