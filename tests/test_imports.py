@@ -1,6 +1,7 @@
 """Who imports whom: levels keep their order, rooms of one level stay apart, libraries keep to their rooms."""
 
 import ast
+import os
 import subprocess
 import sys
 import time
@@ -90,3 +91,14 @@ def test_starting_takes_less_than_half_a_second(command: list[str]) -> None:
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_idle_threads_sleep_unless_the_user_says_otherwise() -> None:
+    code = "import mensura, os; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+        environment |= {"OMP_WAIT_POLICY": given} if given else {}
+        said = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert said.stdout.strip() == expected

@@ -5,6 +5,7 @@ as a flat function on arrays (`mensura.romeo`, `mensura.vsharp`, `mensura.tv` â€
 The rooms (`mensura.io`, `mensura.qsm`, `mensura.phantom` â€¦) are imported when first asked for.
 """
 
+import os as _os
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from types import ModuleType as _ModuleType
@@ -13,6 +14,9 @@ from typing import Any as _Any
 import mensura.qsm as _qsm_room
 
 __version__ = _version("mensura")
+
+# Before numba starts its threads: idle ones must sleep, not spin (docs/decisions/sleeping-threads.md).
+_os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _RECORDS = ("GradientEcho", "Grid", "ScanError", "Volume")
 _ROOMS = ("inverse", "io", "mask", "phantom", "pipeline", "qmri", "report", "scan")
