@@ -2,9 +2,9 @@
 
 import ast
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,10 +85,13 @@ def test_importing_mensura_brings_in_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", [["-c", "import mensura"], ["-m", "mensura", "--help"]])
 def test_starting_takes_less_than_half_a_second(command: list[str]) -> None:
+    """Of processor time, which is what it takes on an idle machine; a busy one must not fail the test."""
+
     def seconds() -> float:
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
     assert min(seconds() for _ in range(5)) < 0.5
 

@@ -4,57 +4,16 @@ Every function is here by its name (`mensura.mask.robust(magnitude, phase, grid)
 """
 
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING
 from typing import Any as _Any
 
-from mensura.mask.methods import MASKS
-
-if TYPE_CHECKING:
-    from mensura.mask.combination import robust
-    from mensura.mask.extraction import brain
-    from mensura.mask.intensity import combine, threshold
-    from mensura.mask.morphology import (
-        closing,
-        coverage,
-        dilate,
-        erode,
-        fill_holes,
-        largest_component,
-        opening,
-    )
-    from mensura.mask.quality import coherence, phase_quality
-
 _HOMES = {
+    "combination": ("robust",),
     "extraction": ("brain",),
     "intensity": ("combine", "threshold"),
-    "morphology": (
-        "closing",
-        "coverage",
-        "dilate",
-        "erode",
-        "fill_holes",
-        "largest_component",
-        "opening",
-    ),
+    "methods": ("MASKS",),
+    "morphology": ("closing", "coverage", "dilate", "erode", "fill_holes", "largest_component", "opening"),
     "quality": ("coherence", "phase_quality"),
-    "combination": ("robust",),
 }
-__all__ = [
-    "MASKS",
-    "brain",
-    "closing",
-    "coherence",
-    "combine",
-    "coverage",
-    "dilate",
-    "erode",
-    "fill_holes",
-    "largest_component",
-    "opening",
-    "phase_quality",
-    "robust",
-    "threshold",
-]
 
 
 def __getattr__(name: str) -> _Any:
@@ -62,3 +21,7 @@ def __getattr__(name: str) -> _Any:
         if name in names:
             return getattr(_import_module(f"mensura.mask.{home}"), name)
     raise AttributeError(f"mensura.mask has no {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(name for names in _HOMES.values() for name in names)
