@@ -27,9 +27,10 @@ from mensura.pipeline.record import Product
 from mensura.pipeline.step import Artifact, Ledger, Silent, Watcher, read_sidecar, settle
 from mensura.scan import ScanError, Volume
 
-BYTES_PER_VOXEL = 200
+BASE_BYTES = 600_000_000
+BYTES_PER_VOXEL = 130
 BYTES_PER_ECHO_VOXEL = 26
-"""Peak memory as measured: what the solvers hold of each voxel, and what the images do."""
+"""Peak memory as measured: the program (compiling on first use), what solvers hold of a voxel, what images do."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def input_shape(given: Mapping[str, Any]) -> tuple[int, ...]:
 def memory_needed(shape: tuple[int, ...]) -> int:
     """Bytes at the peak for a scan of (x, y, z, echoes)."""
     voxels = math.prod(shape[:3])
-    return 300_000_000 + voxels * (
+    return BASE_BYTES + voxels * (
         BYTES_PER_VOXEL + BYTES_PER_ECHO_VOXEL * (shape[3] if len(shape) > 3 else 1)
     )
 
