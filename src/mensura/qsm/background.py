@@ -98,7 +98,7 @@ def lbv(
     mask: BoolArray,
     grid: Grid,
     *,
-    tol: Annotated[float, Tunable("1", "relative residual that ends the iteration")] = 1e-3,
+    tol: Annotated[float, Tunable("1", "relative residual that ends the iteration")] = 1e-4,
     max_iter: Annotated[int, Tunable("1", "most iterations")] = 1000,
     monitor: Monitor | None = None,
 ) -> Local:
