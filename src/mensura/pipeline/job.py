@@ -27,10 +27,11 @@ from mensura.pipeline.record import Product
 from mensura.pipeline.step import Artifact, Ledger, Silent, Watcher, read_sidecar, settle
 from mensura.scan import ScanError, Volume
 
-BASE_BYTES = 600_000_000
-BYTES_PER_VOXEL = 130
+PROGRAM_BYTES = 400_000_000
+COMPILER_BYTES = 500_000_000
+BYTES_PER_VOXEL = 170
 BYTES_PER_ECHO_VOXEL = 26
-"""Peak memory as measured: the program (compiling on first use), what solvers hold of a voxel, what images do."""
+"""Peak memory as measured: program, compiler on first use, what solvers hold of a voxel, what images do."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,12 @@ def input_shape(given: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def memory_needed(shape: tuple[int, ...]) -> int:
-    """Bytes at the peak for a scan of (x, y, z, echoes)."""
+    """Bytes at the peak for a scan of (x, y, z, echoes), with the kernels to be compiled."""
     voxels = math.prod(shape[:3])
-    return BASE_BYTES + voxels * (
-        BYTES_PER_VOXEL + BYTES_PER_ECHO_VOXEL * (shape[3] if len(shape) > 3 else 1)
+    return (
+        PROGRAM_BYTES
+        + COMPILER_BYTES
+        + voxels * (BYTES_PER_VOXEL + BYTES_PER_ECHO_VOXEL * (shape[3] if len(shape) > 3 else 1))
     )
 
 
