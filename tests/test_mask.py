@@ -13,6 +13,7 @@ from mensura.mask.intensity import equalise, levels
 from mensura.mask.surface import icosphere, inside, refine
 from mensura.methods import call
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError, Volume, bounding_box
+from mensura.stats import coverage
 
 ECHO_TIMES = (0.004, 0.012, 0.020, 0.028)
 METHODS = tuple(masks.MASKS.methods)
@@ -176,7 +177,7 @@ def test_a_crop_without_any_edge_is_kept_whole(plain: Head) -> None:
     crop = np.s_[15:31, 19:37, 21:33]
     grid = plain.grid.with_shape((16, 18, 12))
     mask = masks.robust(plain.magnitude[crop], plain.phase[crop], grid)
-    assert masks.coverage(mask, np.ones(grid.shape, bool)) >= 99
+    assert coverage(mask, np.ones(grid.shape, bool)) >= 99
 
 
 @pytest.mark.parametrize("method", ["brain", "robust"])
@@ -318,7 +319,7 @@ def test_a_real_crop_of_the_midline_with_veins(shared_data: Path) -> None:
     stored = np.asarray(nib.load(shared_data / "gre_crop_3echo" / "Phase.nii").dataobj, dtype=np.float32)
     phase = stored * np.float32(np.pi / np.abs(stored).max())
     mask = masks.robust(magnitude, phase, Grid(magnitude.shape[:3], image.affine))
-    assert masks.coverage(mask, np.ones(mask.shape, bool)) > 99
+    assert coverage(mask, np.ones(mask.shape, bool)) > 99
 
 
 def test_a_head_made_of_a_real_label_map(shared_data: Path) -> None:
@@ -447,7 +448,7 @@ def test_holes_parts_boxes_and_coverage() -> None:
     np.testing.assert_array_equal(masks.largest_component(two), solid)
     assert bounding_box(solid) == np.s_[2:9, 2:9, 2:9]
     assert bounding_box(solid, 4) == np.s_[0:12, 0:13, 0:13]
-    assert masks.coverage(mask, solid) == pytest.approx(100 * (343 - 8) / 343)
+    assert coverage(mask, solid) == pytest.approx(100 * (343 - 8) / 343)
 
 
 @pytest.mark.parametrize("subdivisions", [0, 2, 3])
@@ -492,7 +493,7 @@ def test_no_signal_no_phase_no_mask(plain: Head) -> None:
 def test_an_empty_mask_is_told_apart_from_a_small_one() -> None:
     empty = np.zeros((4, 5, 6), bool)
     grid = Grid.from_voxel_size(empty.shape)
-    for ask in (lambda: bounding_box(empty), lambda: masks.coverage(~empty, empty)):
+    for ask in (lambda: bounding_box(empty), lambda: coverage(~empty, empty)):
         with pytest.raises(ScanError, match="mask is empty; give another mask"):
             ask()
     assert not masks.dilate(empty, grid, 3.0).any()

@@ -34,7 +34,7 @@ def coverage(mask_estimate: ArrayLike, mask: ArrayLike) -> float:
     if found.shape != asked.shape:
         raise ScanError(f"masks of shapes {found.shape} and {asked.shape} cannot be compared")
     if not asked.any():
-        raise ScanError("the mask is empty, so that no coverage can be given")
+        raise ScanError("the mask is empty; give another mask, so that its coverage can be stated")
     return 100 * float(np.count_nonzero(found & asked)) / float(np.count_nonzero(asked))
 
 

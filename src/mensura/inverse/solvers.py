@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from mensura.inverse.fft import Spectrum, irfft, rfft
 from mensura.inverse.operators import difference_spectrum, gradient_to, negative_divergence_to, scale
+from mensura.methods import Monitor
 
 Array = NDArray[np.float32]
-Monitor = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ _HOMES = {
     "extraction": ("brain",),
     "intensity": ("combine", "threshold"),
     "methods": ("MASKS",),
-    "morphology": ("closing", "coverage", "dilate", "erode", "fill_holes", "largest_component", "opening"),
+    "morphology": ("closing", "dilate", "erode", "fill_holes", "largest_component", "opening"),
     "quality": ("coherence", "phase_quality"),
 }
 

@@ -1,4 +1,4 @@
-"""Shapes of masks: erosion and dilation in mm, holes, connected parts, boxes and coverage."""
+"""Shapes of masks: erosion and dilation in mm, holes, connected parts."""
 
 from __future__ import annotations
 
@@ -88,11 +88,3 @@ def largest_component(mask: BoolArray) -> BoolArray:
         labels, _ = ndimage.label(mask[box])
         out[box] = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     return out
-
-
-def coverage(valued: BoolArray, mask: BoolArray) -> float:
-    """Voxels that have a value, and the mask asked for → the percentage of the mask that has a value."""
-    total = int(np.count_nonzero(mask))
-    if total == 0:
-        raise ScanError("the mask is empty; give another mask or lower the threshold of the mask method")
-    return 100.0 * int(np.count_nonzero(valued & mask)) / total

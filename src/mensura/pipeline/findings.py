@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from mensura.pipeline.step import Artifact, Frame, Outcome
 from mensura.qsm.phase import looks_filtered, phase_sign
 from mensura.scan import BoolArray, ScanError, Volume
+from mensura.stats import coverage
 
 Volumes = Mapping[str, Volume]
 Artifacts = Mapping[str, Any]
@@ -85,10 +86,12 @@ def relaxation(made: Volumes, used: Artifacts) -> Outcome:
 
 def background(made: Volumes, used: Artifacts) -> Outcome:
     """How much of the mask still has a value."""
-    before, after = int(used["mask"].data.sum()), int(made["mask"].data.sum())
+    after = int(made["mask"].data.sum())
     if after == 0:
         raise ScanError("background removal left no voxel; use smaller radii, or a mask that is thicker")
-    return Outcome(made, {"Coverage": round(100 * after / before, 2), "MaskVoxels": after})
+    return Outcome(
+        made, {"Coverage": round(coverage(made["mask"].data, used["mask"].data), 2), "MaskVoxels": after}
+    )
 
 
 def reference(made: Volumes, used: Artifacts) -> Outcome:

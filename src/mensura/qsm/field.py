@@ -14,6 +14,10 @@ from mensura.methods import Tunable
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 Maps = tuple[FloatArray, FloatArray, FloatArray]
+Tolerance = Annotated[
+    float,
+    Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight"),
+]
 TOLERANCE = 2.0
 MEDIAN_CHI_SQUARE = (np.nan, 0.4549, 0.6931, 0.7887, 0.8392)
 """Median of χ²/n for n = 1, 2, 3, 4 degrees of freedom."""
@@ -27,10 +31,7 @@ def weighted(
     magnitude: FloatArray | None = None,
     echo_times: Sequence[float],
     hz_per_ppm: float,
-    tolerance: Annotated[
-        float,
-        Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight"),
-    ] = TOLERANCE,
+    tolerance: Tolerance = TOLERANCE,
 ) -> Maps:
     """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
 
@@ -74,10 +75,7 @@ def nonlinear(
     magnitude: FloatArray | None = None,
     echo_times: Sequence[float],
     hz_per_ppm: float,
-    tolerance: Annotated[
-        float,
-        Tunable("1", "disagreement of the echoes, in units of the noise, beyond which a voxel loses weight"),
-    ] = TOLERANCE,
+    tolerance: Tolerance = TOLERANCE,
     max_iter: Annotated[int, Tunable("1", "Gauss–Newton steps")] = 8,
 ) -> Maps:
     """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).

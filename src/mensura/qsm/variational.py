@@ -10,7 +10,8 @@ import numpy as np
 
 from mensura.inverse.fft import crop, pad
 from mensura.inverse.prox import fit_data, shrink_gradient
-from mensura.inverse.solvers import Monitor, Split, admm
+from mensura.inverse.solvers import Split, admm
+from mensura.methods import Monitor
 from mensura.qsm.weights import NOISE_UNIT
 from mensura.scan import BoolArray, FloatArray, Grid
 
