@@ -7,7 +7,6 @@ Peers run in the same process as the stages that they are compared with.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,15 +28,24 @@ from mensura.qsm import dipole, offset, unwrap
 SHAPE = (164, 205, 205)
 
 
-def command(raw: Path, out: Path, cache: Path) -> tuple[float, float]:
-    """Wall seconds and peak GB of `mensura run`."""
+RUN = """
+import sys
+from mensura.cli import main
+code = main(sys.argv[1:])
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+
+
+def command(raw: Path, out: Path, cache: Path | None) -> tuple[float, float]:
+    """Wall seconds and peak GB of `mensura run` (its own peak: getrusage would count this process's memory too)."""
+    words = ["run", str(raw), str(out), "participant", "--force", "--threads", "2"]
+    environment = os.environ | ({"NUMBA_CACHE_DIR": str(cache)} if cache else {})
     before = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "mensura", "run", str(raw), str(out), "participant", "--force", "--threads", "2"],
-        check=True, env=os.environ | {"NUMBA_CACHE_DIR": str(cache)}, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    return time.perf_counter() - before, peak
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN, *words], check=True, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    return time.perf_counter() - before, int(ended.stdout.split()[-2]) / 2**20
 
 
 def best(work: Callable[[], Any], times: int = 3) -> float:
