@@ -1,46 +1,20 @@
-"""The command line: arguments in, calls out. Flags for stages and methods come from the tables."""
+"""`mensura run` and `mensura qsm`: scans to maps."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from rich_argparse import RawDescriptionRichHelpFormatter
-
-from mensura import __version__
-from mensura.methods import Method, Parameter
+from mensura.cli.flags import METAVARS, Parser, described
 from mensura.scan import ScanError
 
-METAVARS = {float: "X", int: "N", bool: "YES|NO"}
-WRITE_HEAD = "mensura.phantom.dataset:write_head"
 SCAN_FLAGS = (
     *("phase", "magnitude", "real", "imaginary", "echo_times", "field_strength"),
     *("total_field", "local_field", "field_unit", "b0_direction"),
 )
-DESCRIPTION = """\
-From a multi-echo gradient echo to maps of susceptibility (χ), R2*, T2* and the field, each with its
-uncertainty, and a report of how they came about.
-"""
-EXAMPLES = """\
-examples:
-  mensura run /data/bids /data/maps participant
-      every multi-echo gradient echo of a BIDS dataset
-  mensura qsm --phase p1.nii.gz p2.nii.gz --magnitude m1.nii.gz m2.nii.gz \\
-              --echo-times 0.004 0.008 --field-strength 3 -o maps
-      the same for NIfTI files
-  mensura methods
-      every method and parameter, with defaults, units and references
-  mensura simulate head /data/head
-      a digital head with known truth, as a BIDS dataset
-
-`mensura COMMAND --help` explains a command. Exit codes: 0 all is well, 1 a run failed, 2 bad input or usage.
-"""
 RUN = """\
 A BIDS App: finds every MEGRE and T2starw run with phase (or real and imaginary parts), maps each, and writes
 BIDS derivatives and one report per subject. What is there already and has not changed is not computed again.
@@ -68,64 +42,7 @@ By default background removal and dipole inversion are one step (background+dipo
 [dipole.tv] weight = 2e-4."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Errors in one sentence, with exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Arguments → exit code: 0 done, 1 a run failed, 2 bad input or usage."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        arguments = parser(words).parse_args(words)
-        arguments.command_line = shlex.join(["mensura", *words])
-        code: int = arguments.action(arguments)
-        return code
-    except ScanError as error:
-        print(f"mensura: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "mensura: interrupted; what was finished is kept, the same command goes on from there",
-            file=sys.stderr,
-        )
-        return 130
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def parser(words: Sequence[str]) -> Parser:
-    """The parser for these arguments; the flags of the tables are added only where they are asked for."""
-    top = _parser(Parser, prog="mensura", description=DESCRIPTION, epilog=EXAMPLES)
-    top.add_argument("--version", action="version", version=f"mensura {__version__}")
-    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    chosen = next((word for word in words if not word.startswith("-")), "")
-    for name, (help_line, description, fill) in COMMANDS.items():
-        command = _parser(
-            commands.add_parser, name, usage=USAGE.get(name), description=description, help=help_line
-        )
-        if name == chosen:
-            fill(command)
-    return top
-
-
-class HelpFormatter(RawDescriptionRichHelpFormatter):
-    """Colours, descriptions as they are written, and headings that are not Shouted."""
-
-    group_name_formatter = str
-    text_markup = help_markup = False
-
-
-def _parser(make: Callable[..., Parser], *args: Any, **kwargs: Any) -> Parser:
-    return make(*args, formatter_class=HelpFormatter, allow_abbrev=False, **kwargs)
-
-
-def _fill_run(command: Parser) -> None:
+def fill_run(command: Parser) -> None:
     command.add_argument("bids_dir", type=Path, help="the BIDS dataset")
     command.add_argument("out_dir", type=Path, help="folder for the derivatives")
     command.add_argument("level", choices=["participant"], help="level of the analysis")
@@ -137,7 +54,7 @@ def _fill_run(command: Parser) -> None:
     _fill_common(command)
 
 
-def _fill_qsm(command: Parser) -> None:
+def fill_qsm(command: Parser) -> None:
     files: dict[str, Any] = {"nargs": "+", "type": Path, "default": [], "metavar": "FILE"}
     scan = command.add_argument_group("the scan")
     scan.add_argument("--phase", **files, help="phase: a file per echo, or one 4D file")
@@ -199,35 +116,8 @@ def _fill_stages(command: Parser) -> None:
                     dest=full,
                     metavar=METAVARS.get(parameter.type, "V"),
                     default=argparse.SUPPRESS,
-                    help=_help(parameter),
+                    help=described(parameter),
                 )
-
-
-def _fill_methods(command: Parser) -> None:
-    command.add_argument("--json", action="store_true", help="as JSON, for programs")
-    command.set_defaults(action=_methods)
-
-
-def _fill_simulate(command: Parser) -> None:
-    command.add_argument("what", choices=["head"], help="what to simulate")
-    command.add_argument("out_dir", type=Path, help="folder for the BIDS dataset")
-    for name, parameter in Method(WRITE_HEAD, "").parameters.items():
-        several = not isinstance(parameter.default, str) and isinstance(parameter.default, Sequence)
-        command.add_argument(f"--{name.replace('_', '-')}", nargs="+" if several else None, metavar="V",
-                             default=argparse.SUPPRESS, help=_help(parameter))  # fmt: skip
-    command.set_defaults(action=_simulate)
-
-
-def _help(parameter: Parameter) -> str:
-    """The parameter's help with its default and unit."""
-    default = parameter.default
-    words = (
-        default
-        if isinstance(default, str) or not isinstance(default, Sequence)
-        else " ".join(map(str, default))
-    )
-    unit = f" {parameter.unit}" if parameter.unit not in ("", "1") else ""
-    return f"{parameter.help} (default: {words if words != '' else 'none'}{unit})".replace("%", "%%")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -276,31 +166,6 @@ def _qsm(arguments: argparse.Namespace) -> int:
     return _execute(arguments, [job])
 
 
-def _methods(arguments: argparse.Namespace) -> int:
-    from mensura.pipeline.listing import as_json, show
-
-    if arguments.json:
-        print(as_json())
-    else:
-        show()
-    return 0
-
-
-def _simulate(arguments: argparse.Namespace) -> int:
-    from mensura.pipeline.config import convert
-
-    write_head = Method(WRITE_HEAD, "")
-    given = vars(arguments)
-    values = {
-        name: convert(parameter, given[name], f"--{name.replace('_', '-')}")
-        for name, parameter in write_head.parameters.items()
-        if name in given
-    }
-    write_head.function(arguments.out_dir, **values)
-    print(f"A digital head, with its truth in derivatives/truth, lies in {arguments.out_dir}")
-    return 0
-
-
 def _prepare(arguments: argparse.Namespace) -> Any:
     """Threads set; the settings of the TOML file with the flags laid over them."""
     from mensura.pipeline.config import known_keys, overlaid, read_toml
@@ -345,23 +210,3 @@ def _report(job: Any) -> Sequence[Path]:
     if job.run is None:
         return [report.build(job.out_dir)]
     return report.build_subject(job.out_dir, job.run.subject, job.run.session)
-
-
-USAGE = {
-    "run": "mensura run BIDS_DIR OUT_DIR participant [options]",
-    "qsm": "mensura qsm --phase FILE … --magnitude FILE … --echo-times S … --field-strength T -o DIR [options]",
-}
-METHODS = "Every stage, method and parameter with its default, unit and reference, from the one table."
-SIMULATE = """\
-A digital head with known truth as a BIDS dataset: brain, air-filled sinuses, phase offset of the receive
-coils, wraps and noise. The true maps lie in derivatives/truth.
-
-example:
-  mensura simulate head head --seed 1 --field-strength 3 --echo-times 0.004 0.012 0.020 0.028 --snr 50
-"""
-COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
-    "run": ("map every run of a BIDS dataset", RUN, _fill_run),
-    "qsm": ("map one scan given as NIfTI files", QSM, _fill_qsm),
-    "methods": ("list all methods and parameters", METHODS, _fill_methods),
-    "simulate": ("make a scan with known truth", SIMULATE, _fill_simulate),
-}

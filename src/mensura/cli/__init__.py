@@ -1,0 +1,105 @@
+"""The command line: arguments in, calls out. Flags for stages and methods come from the tables."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from mensura import __version__
+from mensura.cli import maps, simulate
+from mensura.cli.flags import HelpFormatter, Parser
+from mensura.scan import ScanError
+
+DESCRIPTION = """\
+From a multi-echo gradient echo to maps of susceptibility (χ), R2*, T2* and the field, each with its
+uncertainty, and a report of how they came about.
+"""
+EXAMPLES = """\
+examples:
+  mensura run /data/bids /data/maps participant
+      every multi-echo gradient echo of a BIDS dataset
+  mensura qsm --phase p1.nii.gz p2.nii.gz --magnitude m1.nii.gz m2.nii.gz \\
+              --echo-times 0.004 0.008 --field-strength 3 -o maps
+      the same for NIfTI files
+  mensura methods
+      every method and parameter, with defaults, units and references
+  mensura simulate head /data/head
+      a digital head with known truth, as a BIDS dataset
+
+`mensura COMMAND --help` explains a command. Exit codes: 0 all is well, 1 a run failed, 2 bad input or usage.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Arguments → exit code: 0 done, 1 a run failed, 2 bad input or usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        arguments = parser(words).parse_args(words)
+        arguments.command_line = shlex.join(["mensura", *words])
+        code: int = arguments.action(arguments)
+        return code
+    except ScanError as error:
+        print(f"mensura: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "mensura: interrupted; what was finished is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def parser(words: Sequence[str]) -> Parser:
+    """The parser for these arguments; the flags of the tables are added only where they are asked for."""
+    top = _parser(Parser, prog="mensura", description=DESCRIPTION, epilog=EXAMPLES)
+    top.add_argument("--version", action="version", version=f"mensura {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    chosen = next((word for word in words if not word.startswith("-")), "")
+    for name, (help_line, description, fill) in COMMANDS.items():
+        command = _parser(
+            commands.add_parser, name, usage=USAGE.get(name), description=description, help=help_line
+        )
+        if name == chosen:
+            fill(command)
+    return top
+
+
+def _parser(make: Callable[..., Parser], *args: Any, **kwargs: Any) -> Parser:
+    return make(*args, formatter_class=HelpFormatter, allow_abbrev=False, **kwargs)
+
+
+def _fill_methods(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="as JSON, for programs")
+    command.set_defaults(action=_methods)
+
+
+def _methods(arguments: argparse.Namespace) -> int:
+    from mensura.pipeline.listing import as_json, show
+
+    if arguments.json:
+        print(as_json())
+    else:
+        show()
+    return 0
+
+
+USAGE = {
+    "run": "mensura run BIDS_DIR OUT_DIR participant [options]",
+    "qsm": "mensura qsm --phase FILE … --magnitude FILE … --echo-times S … --field-strength T -o DIR [options]",
+}
+METHODS = "Every stage, method and parameter with its default, unit and reference, from the one table."
+COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
+    "run": ("map every run of a BIDS dataset", maps.RUN, maps.fill_run),
+    "qsm": ("map one scan given as NIfTI files", maps.QSM, maps.fill_qsm),
+    "methods": ("list all methods and parameters", METHODS, _fill_methods),
+    "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),
+}
