@@ -230,7 +230,7 @@ def test_tissue_properties_follow_the_field_strength():
 
 
 def test_spoiled_signal_is_largest_at_the_ernst_angle():
-    tr, t1 = 0.035, TISSUES[Label.WHITE_MATTER].t1
+    tr, t1 = 0.035, properties("t1", TISSUES)[Label.WHITE_MATTER]
     ernst = np.arccos(np.exp(-tr / t1))
     at = [spoiled_signal(TISSUES, 3.0, ernst * f, tr)[Label.WHITE_MATTER] for f in (0.9, 1.0, 1.1)]
     assert at[1] > max(at[0], at[2])

@@ -88,7 +88,7 @@ def head_anatomy(seed: int = 0, lesions: Sequence[str] = ()) -> Anatomy:
     tissues = dict(TISSUES)
     for label in VARYING:
         factor = 1 + 0.1 * float(random.standard_normal())
-        tissues[label] = replace(tissues[label], chi=tissues[label].chi * factor)
+        tissues[label] = replace(tissues[label], chi_plus=tissues[label].chi_plus * factor)
     return Anatomy(lambda points: tissue_at(points, head), tissues, vessels, frozenset(BRAIN))
 
 
