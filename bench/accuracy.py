@@ -27,7 +27,7 @@ from mensura.qsm import background, dipole, field, offset, unwrap
 from mensura.qsm.medi import medi
 from mensura.qsm.single_step import smv_tv
 from mensura.scan import GradientEcho, Grid
-from mensura.stats import coverage, nrmse
+from mensura.score import coverage, nrmse
 
 LABELS = Path(__file__).resolve().parents[2] / "shared/data/head_labels_hrgt/hrgt_icbm_2009a_nls_3t.nii.gz"
 MM1, SHAPE = (1.0, 1.0, 1.0), (164, 205, 205)

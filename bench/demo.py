@@ -10,7 +10,7 @@ import numpy as np
 from mensura.cli import main
 from mensura.io import nifti
 from mensura.mask.morphology import erode
-from mensura.stats import coverage, nrmse
+from mensura.score import coverage, nrmse
 
 SHAPE, VOXEL = ("80", "96", "80"), ("2", "2", "2")
 

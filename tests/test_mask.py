@@ -13,7 +13,7 @@ from mensura.mask.intensity import equalise, levels
 from mensura.mask.surface import icosphere, inside, refine
 from mensura.methods import call
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError, Volume, bounding_box
-from mensura.stats import coverage
+from mensura.score import coverage
 
 ECHO_TIMES = (0.004, 0.012, 0.020, 0.028)
 METHODS = tuple(masks.MASKS.methods)

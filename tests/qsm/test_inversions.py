@@ -13,7 +13,7 @@ from mensura.qsm import background, dipole, reference
 from mensura.qsm.medi import medi
 from mensura.qsm.single_step import smv_tv
 from mensura.scan import Grid, ScanError
-from mensura.stats import nrmse
+from mensura.score import nrmse
 
 INVERSIONS = {
     "tkd": (dipole.tkd, 60),

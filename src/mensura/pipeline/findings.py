@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from mensura.pipeline.step import Artifact, Frame, Outcome
 from mensura.qsm.phase import looks_filtered, phase_sign
 from mensura.scan import BoolArray, ScanError, Volume
-from mensura.stats import coverage
+from mensura.score import coverage
 
 Volumes = Mapping[str, Volume]
 Artifacts = Mapping[str, Any]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mensura.scan import ScanError
-from mensura.stats import coverage, nrmse
+from mensura.score import coverage, nrmse
 
 MASK = np.array([True, True, True, True, False])
 
