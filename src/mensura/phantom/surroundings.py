@@ -15,17 +15,21 @@ from mensura.scan import FloatArray, Grid
 
 CELL = 4.0
 SAMPLES = (-0.25, 0.25)
-BOX = ((-95.0, 95.0), (-130.0, 118.0), (-190.0, 108.0))
-"""Where sources are looked for, mm in scanner axes."""
+Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+"""Lowest and highest coordinate (mm, scanner axes) along x, y and z."""
+HEAD_BOX: Box = ((-95.0, 95.0), (-130.0, 118.0), (-190.0, 108.0))
+"""Where a head's sources are looked for."""
 
 
-def add_surroundings(field: FloatArray, chi_at: Callable[[Points], FloatArray], grid: Grid) -> None:
-    """Adds to `field` (ppm, in place) that of all sources outside the grid; `chi_at` is relative to air.
+def add_surroundings(
+    field: FloatArray, chi_at: Callable[[Points], FloatArray], grid: Grid, box: Box = HEAD_BOX
+) -> None:
+    """Adds to `field` (ppm, in place) that of all sources in `box` outside the grid; `chi_at` relative to air.
 
     They are averaged over cells of about 4 mm, aligned with the grid; their field is interpolated linearly.
     """
     step = np.array([max(1, round(CELL / v)) for v in grid.voxel_size])
-    low, high = _reach(grid, step)
+    low, high = _reach(grid, step, box)
     coarse = _coarse(grid, step, low, high)
     source = _average(chi_at, grid, coarse, step, low)
     far = dipole_field(source, coarse)
@@ -39,9 +43,9 @@ def add_surroundings(field: FloatArray, chi_at: Callable[[Points], FloatArray], 
             field[i] += row[cell] * far[cell]
 
 
-def _reach(grid: Grid, step: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _reach(grid: Grid, step: NDArray[Any], box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """First and last cell along each axis such that the cells hold both the grid and the box of sources."""
-    corners = np.array(list(product(*BOX)))
+    corners = np.array(list(product(*box)))
     inverse = np.linalg.inv(grid.affine)
     cells = (corners @ inverse[:3, :3].T + inverse[:3, 3] + 0.5) / step
     low = np.minimum(np.floor(cells.min(axis=0)), -1)
