@@ -1,0 +1,94 @@
+"""Echo trains with imperfect refocusing, by extended phase graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import ArrayLike, NDArray
+
+from mensura.scan import ScanError
+
+Array = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
+
+
+@njit(cache=True)
+def _train(start: float, angle: float, left1: float, left2: float, echoes: Doubles) -> None:
+    """Magnetization after the excitation, refocusing angle, E1 and E2 of one echo spacing → `echoes`.
+
+    States just before a pulse have odd order 2j+1: `rising`[j] = F₊, `falling`[j] = conj F₋ and
+    `stored`[j] = −i Z, all real under the CPMG condition. Between pulses F moves up by two orders.
+    Only states that can still reach an echo are followed.
+    """
+    n = echoes.size
+    rising, falling, stored = np.zeros(n + 2), np.zeros(n + 2), np.zeros(n + 2)
+    half = np.sqrt(left2)
+    sine, cosine = np.sin(angle), np.cos(angle)
+    kept, turned = (1 + cosine) / 2, (1 - cosine) / 2
+    rising[0] = start * half
+    for e in range(n):
+        carried = 0.0  # F₊ on its way from order 2j−1 to 2j+1
+        for j in range(min(e + 1, n - e)):
+            up, down, z = rising[j], falling[j], stored[j]
+            moved = left2 * (kept * up + turned * down + sine * z)
+            back = turned * up + kept * down - sine * z
+            stored[j] = left1 * (cosine * z - sine * (up - down) / 2)
+            if j == 0:
+                echoes[e] = half * back
+                carried = left2 * back
+            else:
+                falling[j - 1] = left2 * back
+            rising[j] = carried
+            carried = moved
+        top = min(e + 1, n - e)
+        rising[top] = carried
+        falling[top - 1] = 0.0
+
+
+@njit(cache=True, parallel=True)
+def _trains(
+    starts: Doubles, angles: Doubles, t1: Doubles, t2: Doubles, spacing: float, echoes: NDArray[Any]
+) -> None:
+    """Fill `echoes` (voxels, n); every voxel stands alone, so the number of threads does not matter."""
+    n = echoes.shape[1]
+    for v in prange(starts.size):
+        train = np.empty(n)
+        _train(starts[v], angles[v], np.exp(-spacing / t1[v]), np.exp(-spacing / t2[v]), train)
+        for e in range(n):
+            echoes[v, e] = train[e]
+
+
+def spin_echo_train(
+    m0: ArrayLike,
+    t2: ArrayLike,
+    *,
+    t1: ArrayLike,
+    echo_spacing: float,
+    echoes: int,
+    refocusing_angle: ArrayLike = np.pi,
+    excitation_angle: ArrayLike = np.pi / 2,
+    b1: ArrayLike = 1.0,
+) -> Array:
+    """m0, T2, T1 (s), angles (rad) → amplitudes of `echoes` spin echoes, (…, echoes) (unit of m0).
+
+    Extended phase graph of a CPMG train from full relaxation: excitation, then pulses of equal angle
+    `echo_spacing` (s) apart, dephasing between them complete; b1 multiplies both angles. Magnetization that
+    recovers during the train stays in even orders at the pulses and never refocuses at an echo.
+    Tissue, angles and b1 broadcast; double precision inside, float32 kept.
+    Hennig 1991, DOI 10.1002/cmr.1820030302; Weigel 2015, DOI 10.1002/jmri.24619.
+    """
+    if echoes < 1 or not echo_spacing > 0:
+        raise ScanError(
+            f"{echoes} echoes every {echo_spacing} s are no train; give 1 or more and a spacing in s"
+        )
+    inputs = (m0, t2, t1, refocusing_angle, excitation_angle, b1)
+    known = [v if isinstance(v, int | float | np.ndarray | np.generic) else np.asarray(v) for v in inputs]
+    kind = np.float32 if np.result_type(*known) == np.float32 else np.float64
+    spread = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in known))
+    amplitude, slow, fast, refocusing, excitation, relative = (a.ravel() for a in spread)
+    signals = np.empty((amplitude.size, echoes), kind)
+    starts = amplitude * np.sin(relative * excitation)
+    _trains(starts, relative * refocusing, fast, slow, float(echo_spacing), signals)
+    return signals.reshape(*spread[0].shape, echoes)
