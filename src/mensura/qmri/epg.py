@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
+from mensura.qmri.broadcast import doubles
 from mensura.scan import ScanError
 
 Array = NDArray[np.floating[Any]]
@@ -83,12 +84,9 @@ def spin_echo_train(
         raise ScanError(
             f"{echoes} echoes every {echo_spacing} s are no train; give 1 or more and a spacing in s"
         )
-    inputs = (m0, t2, t1, refocusing_angle, excitation_angle, b1)
-    known = [v if isinstance(v, int | float | np.ndarray | np.generic) else np.asarray(v) for v in inputs]
-    kind = np.float32 if np.result_type(*known) == np.float32 else np.float64
-    spread = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in known))
-    amplitude, slow, fast, refocusing, excitation, relative = (a.ravel() for a in spread)
+    shape, kind, tissue = doubles(m0, t2, t1, refocusing_angle, excitation_angle, b1)
+    amplitude, fast, slow, refocusing, excitation, relative = tissue
     signals = np.empty((amplitude.size, echoes), kind)
     starts = amplitude * np.sin(relative * excitation)
-    _trains(starts, relative * refocusing, fast, slow, float(echo_spacing), signals)
-    return signals.reshape(*spread[0].shape, echoes)
+    _trains(starts, relative * refocusing, slow, fast, float(echo_spacing), signals)
+    return signals.reshape(*shape, echoes)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mensura.qmri.broadcast import floats
 from mensura.scan import GAMMA_BAR, ScanError
 
 Array = NDArray[np.floating[Any]]
@@ -27,15 +28,8 @@ WATER_SHIFT = 4.7
 FAT_SHIFTS = (5.3, 4.31, 2.76, 2.1, 1.3, 0.9)
 """Chemical shifts of the six peaks of fat, ppm."""
 FAT_AMPLITUDES = (0.048, 0.039, 0.004, 0.128, 0.693, 0.087)
-"""Relative amplitudes of these peaks (normalised to sum 1 where they are used)."""
-
-
-def _floats(*values: ArrayLike) -> list[Any]:
-    """Numbers and arrays → arrays of their common floating type, to which Python numbers do not contribute."""
-    known = [v if isinstance(v, int | float | np.ndarray | np.generic) else np.asarray(v) for v in values]
-    common = np.result_type(*known)
-    kind = common if np.issubdtype(common, np.floating) else np.dtype(np.float64)
-    return [np.asarray(v, kind) for v in known]
+"""Relative amplitudes of these peaks (normalised to sum 1 where they are used): Hernando 2013,
+DOI 10.1002/mrm.24593, at the shifts of Hamilton 2011, DOI 10.1002/nbm.1622."""
 
 
 def _recovered(duration: float, t1: Array) -> Affine:
@@ -94,7 +88,7 @@ def mt_spoiled_gradient_echo(
     apparent saturation that the usual correction (1 − c)/(1 − c b1) restores to `mt_saturation`.
     Helms 2008, DOI 10.1002/mrm.21732; correction: Weiskopf 2013, DOI 10.3389/fnins.2013.00095.
     """
-    angle, m, t, delta, relative = _floats(flip_angle, m0, t1, mt_saturation, b1)
+    angle, m, t, delta, relative = floats(flip_angle, m0, t1, mt_saturation, b1)
     angle = relative * angle
     delta = delta * relative**2 * (1 - b1_dependence * relative) / (1 - b1_dependence)
     left, back = _recovered(repetition_time, t)
@@ -106,7 +100,7 @@ def mt_spoiled_gradient_echo(
 
 def exponential_decay(times: ArrayLike, m0: ArrayLike, rate: ArrayLike) -> Array:
     """Times (s), m0, rate (1/s) → m0 e^{−rate·t} (unit of m0)."""
-    t, m, r = _floats(times, m0, rate)
+    t, m, r = floats(times, m0, rate)
     signal: Array = m * np.exp(-r * t)
     return signal
 
@@ -124,7 +118,7 @@ def inversion_recovery(
     S = m0 (1 − (1 + η)e^{−TI/T1} + η e^{−TR/T1}), TR from inversion to inversion, the inversion leaving −η M.
     Barral 2010, DOI 10.1002/mrm.22497.
     """
-    ti, m, t, eta = _floats(inversion_times, m0, t1, efficiency)
+    ti, m, t, eta = floats(inversion_times, m0, t1, efficiency)
     signal: Array = m * (1 - (1 + eta) * np.exp(-ti / t) + eta * np.exp(-repetition_time / t))
     return signal
 
@@ -136,7 +130,7 @@ def saturation_recovery(
 
     S = m0 (1 − η e^{−t/T1}): the saturation leaves (1 − η) m0.
     """
-    wait, m, t, eta = _floats(times, m0, t1, efficiency)
+    wait, m, t, eta = floats(times, m0, t1, efficiency)
     signal: Array = m * (1 - eta * np.exp(-wait / t))
     return signal
 
@@ -162,7 +156,7 @@ def look_locker(
     edges = [0.0, *times, float(cycle_time)]
     if not times or any(b < a for a, b in pairwise(edges)):
         raise ScanError(f"readout times {times} must rise from 0 to the cycle time {cycle_time} s; sort them")
-    m, t, eta, relative = _floats(m0, t1, efficiency, b1)
+    m, t, eta, relative = floats(m0, t1, efficiency, b1)
     angle, state, readouts = relative * flip_angle, (-eta, 0 * eta), []
     for before, now in zip(edges[:-2], times, strict=True):
         state = _wait(state, now - before, t)
@@ -210,7 +204,7 @@ def mp2rage(
             f"MP2RAGE trains of {before}+{after} excitations every {excitation_interval} s do not fit inversion "
             f"times {first}, {second} s in a cycle of {cycle_time} s; check the excitations per train"
         )
-    m, t, eta, relative = _floats(m0, t1, efficiency, b1)
+    m, t, eta, relative = floats(m0, t1, efficiency, b1)
     state, centres = (-eta, 0 * eta), []
     for gap, flip_angle in zip(gaps[:2], flip_angles, strict=True):
         angle = relative * flip_angle
@@ -238,7 +232,7 @@ def double_angle(flip_angle: ArrayLike, m0: ArrayLike, *, b1: ArrayLike = 1.0) -
 
     Insko & Bolinger 1993, DOI 10.1006/jmra.1993.1133.
     """
-    angle, m, relative = _floats(flip_angle, m0, b1)
+    angle, m, relative = floats(flip_angle, m0, b1)
     signal: Array = m * np.sin(relative * angle)
     return signal
 
@@ -257,7 +251,7 @@ def actual_flip_angle(
     S1 = m0 sin a (1 − E2 + (1 − E1)E2 cos a)/(1 − E1 E2 cos² a), S2 with 1 and 2 exchanged.
     Yarnykh 2007, DOI 10.1002/mrm.21120, equations 1 and 2.
     """
-    m, t, relative = _floats(m0, t1, b1)
+    m, t, relative = floats(m0, t1, b1)
     angle = relative * flip_angle
     signals = []
     for after, before in (repetition_times, repetition_times[::-1]):
@@ -275,7 +269,7 @@ def spin_and_stimulated_echo(
     SE = m0 sin³a, STE = m0 sin³a cos a e^{−TM/T1}, a = b1·α, after full relaxation; the equal decay with T2 of
     both belongs to m0. Jiru & Klose 2006, DOI 10.1002/mrm.21083.
     """
-    angle, m, t, relative = _floats(flip_angle, m0, t1, b1)
+    angle, m, t, relative = floats(flip_angle, m0, t1, b1)
     angle = relative * angle
     spin = m * np.sin(angle) ** 3
     return _stack([spin, spin * np.cos(angle) * np.exp(-mixing_time / t)])
@@ -305,7 +299,7 @@ def gradient_echo(
 
     S = m0 e^{−R2*·TE} e^{i(2π f TE + φ0)}, φ0 = `phase_offset` (rad).
     """
-    times, m, rate, f, offset = _floats(echo_times, m0, r2star, frequency, phase_offset)
+    times, m, rate, f, offset = floats(echo_times, m0, r2star, frequency, phase_offset)
     signal: ComplexArray = m * np.exp(-rate * times + 1j * (2 * np.pi * f * times + offset))
     return signal
 
@@ -323,7 +317,7 @@ def fat_water(
 
     S = (W + F Σ_p α_p e^{2πi Δf_p TE}) e^{−R2*·TE} e^{2πi f TE}, one R2* for both.
     """
-    times, w, f, rate, frequency = _floats(echo_times, water, fat, r2star, frequency)
+    times, w, f, rate, frequency = floats(echo_times, water, fat, r2star, frequency)
     carrier = gradient_echo(times, np.ones_like(w), rate, frequency=frequency)
     modulation = fat_modulation(echo_times, field_strength).astype(carrier.dtype)
     signal: ComplexArray = (w + f * modulation) * carrier
