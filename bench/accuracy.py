@@ -22,7 +22,7 @@ from mensura.cli import main
 from mensura.io import nifti
 from mensura.phantom.dataset import write_scan
 from mensura.phantom.head import head_grid, simulate_head
-from mensura.phantom.scanner import Simulation, simulate
+from mensura.phantom.simulation import Simulation, simulate
 from mensura.qsm import background, dipole, field, offset, unwrap
 from mensura.qsm.medi import medi
 from mensura.qsm.single_step import smv_tv

@@ -22,7 +22,7 @@ from skimage.restoration import unwrap_phase
 from mensura.inverse.fft import fast_shape, irfft, pad, rfft
 from mensura.phantom.dataset import write_scan
 from mensura.phantom.head import simulate_head
-from mensura.phantom.scanner import Simulation
+from mensura.phantom.simulation import Simulation
 from mensura.qsm import dipole, offset, unwrap
 
 SHAPE = (164, 205, 205)

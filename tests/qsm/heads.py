@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from mensura.phantom.head import simulate_head
-from mensura.phantom.scanner import Simulation
+from mensura.phantom.simulation import Simulation
 
 ECHO_TIMES = (0.004, 0.012, 0.020, 0.028)
 

@@ -1,187 +1,200 @@
-"""Simulated scans as BIDS datasets: raw echoes with complete sidecars, and the true maps as derivatives."""
+"""Simulated scans as BIDS datasets: raw images with complete sidecars, and the true maps as derivatives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mensura.methods import Tunable
-from mensura.scan import GAMMA_BAR, ScanError
+from mensura.scan import GAMMA_BAR, Grid, ScanError
 
 if TYPE_CHECKING:
-    from mensura.phantom.scanner import Simulation
+    from mensura.phantom.scanner import Series
+    from mensura.phantom.simulation import Simulation
+    from mensura.phantom.truth import TrueMap
 
-NAME = "Digital head: simulated multi-echo gradient echo"
-README = """# Simulated multi-echo gradient echo of a digital head
+README = """# {name}
 
-Made by mensura; no human data are in it. The echoes are complex signals with Gaussian noise, stored as
-magnitude and wrapped phase (rad). The true maps (`derivatives/truth`) lie on the same grid: susceptibility
-(relative to its mean over the brain), total field after shimming, local field (that of the sources inside the
-brain mask), R2*, brain mask and tissue labels.
+Made by mensura; no human data are in it. The images are complex signals with Gaussian noise, stored as magnitude
+and, where a sequence needs it, wrapped phase (rad). The true maps (`derivatives/truth`) lie on the same grid.
 """
+KNOWN = {
+    *("T1map", "R1map", "T2map", "R2map", "T2starmap", "R2starmap", "PDmap", "MTsat", "Chimap"),
+    *("TB1map", "RB1map", "mask", "dseg"),
+}
+"""Suffixes that BIDS has where the truth puts them; all others are named in .bidsignore."""
+UNITS = {"mag": "arbitrary", "phase": "rad"}
 
 
-def write_head(
-    out_dir: Path,
-    *,
-    subject: Annotated[str, Tunable("", "label of the participant")] = "01",
-    seed: Annotated[int, Tunable("", "draws the head, the receive coil and the noise")] = 0,
-    shape: Annotated[Sequence[int], Tunable("voxels", "size of the volume, three numbers")] = (96, 112, 96),
-    voxel_size: Annotated[Sequence[float], Tunable("mm", "edges of a voxel, three numbers")] = (
-        2.0,
-        2.0,
-        2.0,
-    ),
-    field_strength: Annotated[float, Tunable("T", "main field")] = 3.0,
-    echo_times: Annotated[Sequence[float], Tunable("s", "echo times")] = (0.004, 0.012, 0.020, 0.028),
-    repetition_time: Annotated[float, Tunable("s", "repetition time")] = 0.035,
-    flip_angle: Annotated[float, Tunable("deg", "flip angle")] = 15.0,
-    readout: Annotated[
-        Literal["monopolar", "bipolar"], Tunable("", "polarity of the readouts")
-    ] = "monopolar",
-    snr: Annotated[
-        float, Tunable("", "mean brain signal of the first echo over the noise; inf: none")
-    ] = 50.0,
-    b0_angle: Annotated[float, Tunable("deg", "tilt of the slices against B0")] = 0.0,
-    lesions: Annotated[Sequence[str], Tunable("", "any of calcification, haemorrhage")] = (),
-    supersampling: Annotated[int, Tunable("", "finer sampling of the anatomy along each axis")] = 2,
-    phase_offset: Annotated[float, Tunable("rad", "spread of the receive phase")] = 1.5,
-) -> Simulation:
-    """Parameters of a head and its scan → a BIDS dataset in `out_dir` with the truth; the simulation itself.
+@dataclass(frozen=True)
+class Place:
+    """Where a scan goes: the dataset, the labels of participant and session, and what the scanner is called."""
 
-    Another subject or seed may be added to the same dataset. ScanError for parameters that cannot be meant
-    or a folder that cannot be written to.
-    """
-    from mensura.phantom.head import simulate_head
+    out_dir: Path
+    subject: str = "01"
+    session: str = ""
+    scanner: Mapping[str, Any] = field(default_factory=dict)
 
-    parameters = {name: value for name, value in locals().items() if name not in ("out_dir", "simulate_head")}
-    label = parameters.pop("subject")
-    simulation = simulate_head(**parameters)
-    write_scan(out_dir, simulation, subject=label, parameters=parameters)
-    return simulation
+    def __post_init__(self) -> None:
+        for what, label in (("subject", self.subject), ("session", self.session or "1")):
+            if not label.isalnum():
+                raise ScanError(f"the {what} label {label!r} must consist of letters and digits alone")
+
+    @property
+    def entities(self) -> dict[str, str]:
+        """The entities of every name: participant, and session if there is one."""
+        return {"sub": self.subject, **({"ses": self.session} if self.session else {})}
+
+    def path(self, dataset: Path, datatype: str, entities: Mapping[str, str], suffix: str) -> Path:
+        """A dataset, a datatype and what a file is → its path, without extension."""
+        from mensura.io.bids_names import join
+
+        folders = [f"{key}-{label}" for key, label in self.entities.items()]
+        return dataset.joinpath(*folders, datatype, f"{join({**self.entities, **entities})}_{suffix}")
 
 
 def write_scan(
     out_dir: Path, simulation: Simulation, *, subject: str = "01", parameters: Mapping[str, Any] | None = None
 ) -> None:
-    """A simulated scan → raw BIDS data and `derivatives/truth` in `out_dir`; `parameters` go on record."""
+    """A simulated gradient echo → raw BIDS data and `derivatives/truth`; `parameters` go on record."""
+    place = Place(Path(out_dir), subject)
+    begin(place, "Digital head: simulated multi-echo gradient echo")
+    write_series(place, simulation.series, simulation.grid, simulation.acquisition.field_strength)
+    record = {**(parameters or {}), "noise_standard_deviation": simulation.sigma}
+    write_truth(place, simulation.truth, simulation.grid, record)
+
+
+def begin(place: Place, name: str) -> None:
+    """The files that make two BIDS datasets, raw and truth; what is there of other participants stays."""
     from mensura.io.bids import write_bidsignore, write_dataset_description
     from mensura.io.files import write_text
 
-    if not subject.isalnum():
-        raise ScanError(f"the subject label {subject!r} must consist of letters and digits alone")
-    out_dir, truth = Path(out_dir), Path(out_dir) / "derivatives" / "truth"
-    write_dataset_description(out_dir, name=NAME, dataset_type="raw")
-    _write_raw(out_dir, simulation, subject)
-    _write_participants(out_dir, subject)
-    write_dataset_description(truth, name=f"{NAME} (truth)", dataset_type="derivative", raw=out_dir)
-    write_bidsignore(truth, ("*_fieldmap.*",))  # BIDS knows field maps beside their magnitude, in fmap/, only
-    for folder in (out_dir, truth):
+    truth = place.out_dir / "derivatives" / "truth"
+    write_dataset_description(place.out_dir, name=name, dataset_type="raw")
+    write_bidsignore(place.out_dir, ("*_DCE.*",))
+    write_dataset_description(truth, name=f"{name} (truth)", dataset_type="derivative", raw=place.out_dir)
+    for folder in (place.out_dir, truth):
         if not (folder / "README").exists():
-            write_text(folder / "README", README)
-    _write_truth(truth, simulation, subject, dict(parameters or {}))
+            write_text(folder / "README", README.format(name=name))
+    _write_participants(place)
 
 
-def _write_raw(out_dir: Path, simulation: Simulation, subject: str) -> None:
+def write_series(place: Place, series: Series, grid: Grid, field_strength: float) -> None:
+    """What a sequence recorded → images with their sidecars."""
     from mensura.io import nifti
     from mensura.io.files import write_json
 
-    for n in range(len(simulation.acquisition.echo_times)):
-        echo = simulation.echoes[..., n]
-        for part, data in (("mag", np.abs(echo)), ("phase", np.angle(echo))):
-            stem = f"sub-{subject}_echo-{n + 1}_part-{part}_MEGRE"
-            path = out_dir / f"sub-{subject}" / "anat" / stem
-            nifti.write(path.with_name(f"{stem}.nii.gz"), data, simulation.grid)
-            write_json(path.with_name(f"{stem}.json"), _sidecar(simulation, n, part))
+    for path, data, part, own in _files(place, series):
+        nifti.write(path.with_name(f"{path.name}.nii.gz"), data, grid)
+        sidecar = {**_machine(place, field_strength), **series.protocol.sidecar, **own, "Units": UNITS[part]}
+        kind = "M" if part == "mag" else "P"
+        sidecar["ImageType"] = ["DERIVED", "PRIMARY", kind, "SIMULATED"]
+        write_json(path.with_name(f"{path.name}.json"), sidecar)
 
 
-def _sidecar(simulation: Simulation, n: int, part: str) -> dict[str, Any]:
-    """What a scanner would say about one echo."""
-    scan = simulation.acquisition
-    record: dict[str, Any] = {
+def write_truth(
+    place: Place, truth: Mapping[str, TrueMap], grid: Grid, simulation: Mapping[str, Any]
+) -> None:
+    """True maps → derivatives with their sidecars; `simulation` is written into each."""
+    from mensura.io import nifti
+    from mensura.io.bids import bids_uri, write_bidsignore
+    from mensura.io.files import write_json
+
+    dataset = place.out_dir / "derivatives" / "truth"
+    raw = place.path(place.out_dir, "", {}, "").parent
+    sources = sorted(raw.glob("*/*.nii.gz"))[:1]
+    for name, true in truth.items():
+        *pairs, suffix = name.split("_")
+        entities = dict(pair.split("-", 1) for pair in pairs)
+        path = place.path(dataset, true.datatype, entities, suffix)
+        nifti.write(path.with_name(f"{path.name}.nii.gz"), true.data, grid)
+        sidecar = {
+            "Description": f"true {true.description}",
+            "Units": true.unit,
+            "SkullStripped": true.stripped,
+            "Sources": [bids_uri(source, place.out_dir) for source in sources],
+            "Simulation": dict(simulation),
+            **({"Type": "Brain"} if suffix == "mask" else {}),
+        }
+        write_json(path.with_name(f"{path.name}.json"), sidecar)
+    unknown = {name.split("_")[-1] for name in truth} - KNOWN
+    write_bidsignore(dataset, (*(f"*_{suffix}.*" for suffix in sorted(unknown)), "*_motion.tsv"))
+
+
+def write_names(place: Place, names: Mapping[int, str]) -> None:
+    """Label → name: the table of the segmentation."""
+    from mensura.io.files import write_text
+
+    rows = [f"{label}\t{name}" for label, name in names.items()]
+    path = place.out_dir / "derivatives" / "truth" / "dseg.tsv"
+    write_text(path, "\n".join(["index\tname", *rows]) + "\n")
+
+
+def write_motion(place: Place, name: str, series: Series) -> None:
+    """The true pose in each volume of a series (translations in mm and rotations in degrees), and whether it is
+    corrupted; nothing where neither happened."""
+    from mensura.io.files import write_text
+
+    if not any(series.corrupted) and all(np.array_equal(pose, np.eye(4)) for pose in series.poses):
+        return
+    rows = ["trans_x\ttrans_y\ttrans_z\trot_x\trot_y\trot_z\tcorrupted"]
+    for pose, corrupted in zip(series.poses, series.corrupted, strict=True):
+        r = pose[:3, :3]
+        turns = np.degrees([np.arctan2(r[2, 1], r[2, 2]), -np.arcsin(r[2, 0]), np.arctan2(r[1, 0], r[0, 0])])
+        numbers = "\t".join(f"{v:.5f}" for v in (*pose[:3, 3], *turns))
+        rows.append(f"{numbers}\t{int(corrupted)}")
+    path = place.path(place.out_dir / "derivatives" / "truth", "anat", {"desc": name}, "motion.tsv")
+    write_text(path, "\n".join(rows) + "\n")
+
+
+def _files(place: Place, series: Series) -> Iterator[tuple[Path, NDArray[Any], str, Mapping[str, Any]]]:
+    """Path without extension, data, part and own sidecar fields of every file of a series."""
+    protocol = series.protocol
+    if protocol.series:
+        yield (
+            place.path(place.out_dir, protocol.datatype, {}, protocol.suffix),
+            np.abs(series.images),
+            "mag",
+            {},
+        )
+        return
+    for v, image in enumerate(protocol.images):
+        for part in protocol.parts:
+            data = np.abs(series.images[..., v]) if part == "mag" else np.angle(series.images[..., v])
+            suffix = image.suffixes.get(part, protocol.suffix)
+            entities = dict(image.entities)
+            if not image.suffixes and len(protocol.parts) > 1:
+                entities["part"] = part
+            yield place.path(place.out_dir, protocol.datatype, entities, suffix), data, part, image.sidecar
+
+
+def _machine(place: Place, field_strength: float) -> dict[str, Any]:
+    """What every sidecar says of the scanner."""
+    return {
         "Manufacturer": "mensura",
-        "ManufacturersModelName": "digital head",
+        "ManufacturersModelName": "digital scanner",
         "Modality": "MR",
-        "MagneticFieldStrength": scan.field_strength,
-        "ImagingFrequency": round(GAMMA_BAR * scan.field_strength * 1e-6, 6),
-        "MRAcquisitionType": "3D",
-        "ScanningSequence": "GR",
-        "SequenceVariant": "SP",
-        "PulseSequenceType": "multi-echo spoiled gradient echo",
-        "SpoilingState": True,
-        "EchoNumber": n + 1,
-        "EchoTime": scan.echo_times[n],
-        "ReadoutMode": scan.readout,
+        "MagneticFieldStrength": field_strength,
+        "ImagingFrequency": round(GAMMA_BAR * field_strength * 1e-6, 6),
         "ReceiveCoilName": "simulated",
-        "ImageType": ["DERIVED", "PRIMARY", "M" if part == "mag" else "P", "SIMULATED"],
-        "Units": "arbitrary" if part == "mag" else "rad",
+        "NonlinearGradientCorrection": True,
+        **place.scanner,
     }
-    if scan.repetition_time is not None:
-        record["RepetitionTime"] = record["RepetitionTimeExcitation"] = scan.repetition_time
-    if scan.flip_angle is not None:
-        record["FlipAngle"] = round(float(np.degrees(scan.flip_angle)), 6)
-    return record
 
 
-def _write_participants(out_dir: Path, subject: str) -> None:
+def _write_participants(place: Place) -> None:
     from mensura.io.files import read_bytes, write_json, write_text
 
-    path = out_dir / "participants.tsv"
+    path = place.out_dir / "participants.tsv"
     lines = read_bytes(path).decode().splitlines() if path.is_file() else ["participant_id\tspecies"]
-    if not any(line.split("\t")[0] == f"sub-{subject}" for line in lines):
+    if not any(line.split("\t")[0] == f"sub-{place.subject}" for line in lines):
         columns = len(lines[0].split("\t"))
         rest = ["n/a"] * (columns - 1)
-        write_text(path, "\n".join([*lines, "\t".join([f"sub-{subject}", *rest])]) + "\n")
+        write_text(path, "\n".join([*lines, "\t".join([f"sub-{place.subject}", *rest])]) + "\n")
     if not path.with_suffix(".json").exists():
-        species = {"Description": "species of the participant; none, for a digital head has none"}
+        species = {"Description": "species of the participant; none, for a digital body has none"}
         write_json(path.with_suffix(".json"), {"species": species})
-
-
-def _write_truth(truth: Path, simulation: Simulation, subject: str, parameters: dict[str, Any]) -> None:
-    from mensura.io import nifti
-    from mensura.io.files import write_json, write_text
-    from mensura.phantom.tissues import names
-
-    folder = truth / f"sub-{subject}" / "anat"
-    origin = [f"bids:raw:sub-{subject}/anat/sub-{subject}_echo-1_part-phase_MEGRE.nii.gz"]
-    simulated = {**parameters, "noise_standard_deviation": simulation.sigma}
-    for name, (data, record) in _maps(simulation).items():
-        path = folder / f"sub-{subject}_{name}"
-        nifti.write(path.with_name(f"{path.name}.nii.gz"), data, simulation.grid)
-        full = {**record, "Sources": origin, "Simulation": simulated}
-        write_json(path.with_name(f"{path.name}.json"), full)
-    rows = [f"{label}\t{name}" for label, name in names().items()]
-    write_text(truth / "dseg.tsv", "\n".join(["index\tname", *rows]) + "\n")
-
-
-def _maps(simulation: Simulation) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Name of each true map → its values in BIDS units and what its sidecar says."""
-    hz = np.float32(simulation.acquisition.hz_per_ppm)
-    reference = (
-        f"true susceptibility relative to its mean over the brain mask, which is "
-        f"{simulation.chi_reference:.5f} ppm relative to water"
-    )
-    return {
-        "Chimap": (simulation.chi, _record(reference, "ppm", True)),
-        "R2starmap": (
-            simulation.r2star,
-            _record("true R2*, signal-weighted mean of the voxel", "1/s", False),
-        ),
-        "desc-total_fieldmap": (
-            simulation.total_field * hz,
-            _record("true field after shimming, mean of the voxel", "Hz", False),
-        ),
-        "desc-local_fieldmap": (
-            np.where(simulation.mask, simulation.local_field * hz, np.float32(0)),
-            _record("true field of the susceptibility inside the brain mask", "Hz", True),
-        ),
-        "desc-brain_mask": (simulation.mask, {**_record("true brain mask", "1", True), "Type": "Brain"}),
-        "dseg": (simulation.labels, _record("tissue that fills most of the voxel; see dseg.tsv", "1", False)),
-    }
-
-
-def _record(description: str, units: str, stripped: bool) -> dict[str, Any]:
-    return {"Description": description, "Units": units, "SkullStripped": stripped}

@@ -1,14 +1,12 @@
-"""Forward physics on arrays: susceptibility → field → noisy complex echoes. No anatomy in here."""
+"""Forward physics on arrays: susceptibility → field, noise, block means. No anatomy in here."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mensura.phantom.freespace import convolve, dipole_spectrum
-from mensura.scan import GAMMA_BAR, BoolArray, FloatArray, Grid
+from mensura.scan import FloatArray, Grid
 
 
 def dipole_field(chi: FloatArray, grid: Grid, *, background_chi: float = 0.0) -> FloatArray:
@@ -26,54 +24,6 @@ def dipole_field(chi: FloatArray, grid: Grid, *, background_chi: float = 0.0) ->
     """
     source = (chi - np.float32(background_chi)).astype(np.float32, copy=False)
     return convolve(source, dipole_spectrum(grid), grid)
-
-
-def gradient_echo(
-    field: FloatArray,
-    magnitude: FloatArray,
-    r2star: FloatArray,
-    *,
-    echo_times: Sequence[float],
-    field_strength: float,
-    phase_offset: FloatArray | None = None,
-    bipolar_phase: FloatArray | None = None,
-    supersampling: int = 1,
-    mask: BoolArray | None = None,
-    snr: float | None = None,
-    seed: int = 0,
-) -> NDArray[np.complex64]:
-    """Field (ppm), magnitude at TE = 0 and R2* (1/s) on a fine grid → complex echoes (x, y, z, echo).
-
-    S_n = ⟨m·exp(−TE_n·R2*)·exp(i·(2π·γ̄·B0·δ·TE_n + φ0 + (−1)ⁿ·φ_b))⟩ + noise, where ⟨⟩ averages blocks of
-    `supersampling`³ fine voxels, so that spins dephase inside a voxel of the output; φ0 is `phase_offset`
-    (rad), φ_b `bipolar_phase` (rad; the alternating phase of a bipolar readout). Higher field → rising
-    phase. The noise is complex Gaussian, with standard deviation σ in the real and in the imaginary part,
-    σ = (mean magnitude of the first echo over `mask`, a mask on the output grid) / `snr`; None adds none.
-    """
-    shape = tuple(n // supersampling for n in field.shape)
-    echoes = np.empty((*shape, len(echo_times)), np.complex64)
-    for n, echo_time in enumerate(echo_times):
-        cycles = 2 * np.pi * GAMMA_BAR * 1e-6 * field_strength * echo_time
-        for i in range(shape[0]):
-            fine = slice(i * supersampling, (i + 1) * supersampling)
-            amplitude = magnitude[fine] * np.exp(np.float32(-echo_time) * r2star[fine])
-            angle = np.float32(cycles) * field[fine]
-            if phase_offset is not None:
-                angle += phase_offset[fine]
-            if bipolar_phase is not None:
-                angle += (-1) ** n * bipolar_phase[fine]
-            echoes[i, :, :, n].real = block_mean(amplitude * np.cos(angle), supersampling)[0]
-            echoes[i, :, :, n].imag = block_mean(amplitude * np.sin(angle), supersampling)[0]
-    if snr is not None:
-        add_noise(echoes, noise_sigma(echoes[..., 0], snr, mask), seed)
-    return echoes
-
-
-def noise_sigma(first_echo: NDArray[np.complex64], snr: float, mask: BoolArray | None = None) -> float:
-    """First echo, SNR → standard deviation of the noise per channel: mean magnitude over the mask / SNR."""
-    magnitude = np.abs(first_echo)
-    inside = magnitude > 0 if mask is None else mask
-    return float(magnitude[inside].mean(dtype=np.float64)) / snr
 
 
 def add_noise(echoes: NDArray[np.complex64], sigma: float, seed: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.phantom.anatomy import Labels, deep_nuclei, outer_head, random_head
-from mensura.phantom.scanner import Anatomy
+from mensura.phantom.scene import Anatomy
 from mensura.phantom.shapes import Array, Points, ellipsoid, subset
 from mensura.phantom.tissues import BRAIN, TISSUES, Label
 from mensura.phantom.vessels import draw_lesions, draw_veins

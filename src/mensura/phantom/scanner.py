@@ -1,319 +1,239 @@
-"""The scan of an anatomy: labels on a fine grid → χ → field → shim → complex echoes; and the truth."""
+"""A scanner and what it records: transmit and receive fields, noise, motion between and corruption of volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-from mensura.phantom.forward import add_noise, block_mean, gradient_echo, noise_sigma
-from mensura.phantom.freespace import convolve, dipole_spectrum
-from mensura.phantom.shapes import Points, Waves, random_waves
-from mensura.phantom.surroundings import add_surroundings
-from mensura.phantom.tissues import AIR_CHI, Tissue, properties, spoiled_signal
-from mensura.phantom.vessels import Vessel, paint
-from mensura.scan import BoolArray, FloatArray, GradientEcho, Grid, ScanError
+from mensura.phantom.acquire import Pool, Signals, sum_spins
+from mensura.phantom.forward import add_noise
+from mensura.phantom.materials import Material, materials
+from mensura.phantom.scene import Pose, Scene, build_scene, each, on_grid, plane_points, rotation
+from mensura.phantom.sequences.protocol import Protocol
+from mensura.phantom.shapes import Waves, random_waves
+from mensura.scan import GAMMA_BAR, FloatArray, Grid, ScanError
 
-Labels = NDArray[np.uint8]
 SCALE = 1e4
 """Signal of fully relaxed water at 90°, in the arbitrary unit of the magnitude."""
+FAT_SHIFT = -3.4
+"""Chemical shift of the main fat peak against water, ppm."""
+B1_SPREAD = {0.55: 0.02, 1.5: 0.05, 3.0: 0.14, 7.0: 0.30}
+"""How far B1+ falls from the middle of a head to its surface, by field strength (T)."""
+STILL = np.eye(4)
 
 
 @dataclass(frozen=True, eq=False)
-class Anatomy:
-    """Anything that can be scanned.
+class Scanner:
+    """One scanner (a site): its main field (T), the gain of its receiver, its transmit and receive fields.
 
-    `tissue_at` takes points (mm, scanner axes) to labels and to whether each point lies in the brain; it
-    must answer anywhere. `tissues` is the property table that the labels index; `vessels` are drawn over the
-    labels in `covered`.
+    `b1_spread` is the fall of the relative transmit field 80 mm from the isocentre; `bias` the standard deviation
+    of the receive sensitivity's logarithm and `phase_offset` that of its phase (rad).
     """
 
-    tissue_at: Callable[[Points], tuple[Labels, BoolArray]]
-    tissues: Mapping[int, Tissue]
-    vessels: Sequence[Vessel] = ()
-    covered: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, eq=False)
-class Simulation:
-    """A simulated scan and its truth, all on `grid`.
-
-    `echoes` complex (x, y, z, echo); `mask` the brain; `labels` the tissue that fills most of a voxel; `chi`
-    the mean susceptibility of a voxel relative to the mean over the mask (ppm, 0 outside), `chi_reference`
-    that mean relative to water (ppm); `total_field` after shimming and `local_field`, the field of `chi`
-    alone (both ppm, everywhere); `r2star` the signal-weighted mean (1/s); `phase_offset` (rad); `sigma` the
-    noise's standard deviation per channel.
-    """
-
-    grid: Grid
-    acquisition: GradientEcho
-    echoes: NDArray[np.complex64]
-    mask: BoolArray
-    labels: Labels
-    chi: FloatArray
-    chi_reference: float
-    total_field: FloatArray
-    local_field: FloatArray
-    r2star: FloatArray
-    phase_offset: FloatArray
-    sigma: float
-
-    @property
-    def magnitude(self) -> FloatArray:
-        """|echoes|, (x, y, z, echo)."""
-        return np.abs(self.echoes)
-
-    @property
-    def phase(self) -> FloatArray:
-        """Wrapped phase of the echoes (rad), (x, y, z, echo)."""
-        return np.angle(self.echoes).astype(np.float32, copy=False)
-
-
-@dataclass(frozen=True, eq=False)
-class _Flaws:
-    """Smooth random functions of position: receive bias and phase, texture of χ and of R2*."""
-
-    bias: Waves
-    phase: Waves
-    texture: Waves
-    decay: Waves
-    constant: float
+    field_strength: float
+    gain: float
+    b1_spread: float
+    bias: float
+    phase_offset: float
+    b1_waves: Waves
+    bias_waves: Waves
+    phase_waves: Waves
+    constant_phase: float
 
     @classmethod
-    def draw(cls, seed: int) -> _Flaws:
-        random = np.random.default_rng([seed, 1])
+    def draw(
+        cls,
+        field_strength: float,
+        seed: int = 0,
+        *,
+        gain: float = 1.0,
+        b1_spread: float | None = None,
+        bias: float = 0.2,
+        phase_offset: float = 1.5,
+    ) -> Scanner:
+        """Field strength (T) and seed → a scanner; without `b1_spread`, that typical of a head at this field."""
+        random = np.random.default_rng([seed, 2])
+        if b1_spread is None:
+            b1_spread = float(np.interp(field_strength, list(B1_SPREAD), list(B1_SPREAD.values())))
         return cls(
+            field_strength,
+            gain,
+            b1_spread,
+            bias,
+            phase_offset,
+            random_waves(random, 5, (150, 350)),
             random_waves(random, 5, (180, 400)),
             random_waves(random, 6, (160, 400)),
-            random_waves(random, 140, (3, 40)),
-            random_waves(random, 60, (5, 40)),
             float(random.uniform(-np.pi, np.pi)),
         )
 
+    def transmit(self, grid: Grid) -> FloatArray:
+        """Grid → relative transmit field B1+ (1 = nominal flip angle): high in the middle, low at the surface."""
+        b1 = np.empty(grid.shape, np.float32)
+
+        def plane(i: int) -> None:
+            x, y, z = plane_points(grid, i)
+            fall = (x * x + y * y + z * z) / np.float32(80.0**2)
+            waves = np.float32(0.25) * self.b1_waves.on_plane(grid.affine, i, grid.shape[1:])
+            b1[i] = 1 + np.float32(self.b1_spread) * (np.float32(0.5) - np.minimum(fall, 2) + waves)
+
+        each(plane, grid.shape[0])
+        return b1
+
+    def phase(self, grid: Grid) -> FloatArray:
+        """Grid → receive phase (rad)."""
+        constant = self.constant_phase if self.phase_offset else 0.0
+        return np.float32(constant) + np.float32(self.phase_offset) * on_grid(self.phase_waves, grid)
+
+    def receive(self, grid: Grid) -> Signals:
+        """Grid → complex receive sensitivity times gain and scale."""
+        size = np.float32(SCALE * self.gain) * np.exp(np.float32(self.bias) * on_grid(self.bias_waves, grid))
+        received: Signals = (size * np.exp(1j * self.phase(grid))).astype(np.complex64)
+        return received
+
 
 @dataclass(frozen=True, eq=False)
-class _Scene:
-    """What stands in the scanner, on the fine grid: labels and (shimmed) field."""
+class Series:
+    """What a sequence recorded: complex `images` (x, y, z, volume); the noise's standard deviation per channel;
+    the pose of the body in each volume; and which volumes are corrupted."""
 
-    labels: Labels
-    field: FloatArray
-    grid: Grid
-    tissues: dict[int, Tissue]
+    protocol: Protocol
+    images: Signals
+    sigma: float
+    poses: tuple[Pose, ...]
+    corrupted: tuple[bool, ...] = field(default=())
 
 
-def simulate(
-    anatomy: Anatomy,
-    grid: Grid,
-    acquisition: GradientEcho,
+def scan(
+    scene: Scene,
+    scanner: Scanner,
+    protocol: Protocol,
     *,
     snr: float = 50.0,
     seed: int = 0,
-    supersampling: int = 2,
-    phase_offset: float = 1.5,
-) -> Simulation:
-    """Anatomy, grid, acquisition → complex echoes with noise, and the truth.
+    motion: float = 0.0,
+    corrupted: int = 0,
+) -> Series:
+    """Scene, scanner, sequence → its complex images with noise.
 
-    Labels are sampled `supersampling` times finer along each axis than the output; χ, field and signal are
-    simulated on that grid, in free space with all that lies outside the field of view, and the complex signal
-    is averaged over blocks. The field is shimmed up to second order over the brain. `snr` is the mean
-    magnitude of the first echo in the brain over the noise's standard deviation per channel (inf: no noise);
-    `phase_offset` the standard deviation (rad) of the smooth receive phase. With a bipolar readout the echoes
-    carry an eddy-current phase of alternating sign, linear along the first axis. Raises ScanError where no
-    brain lies on the grid.
+    `snr` is the mean magnitude over the brain in the brightest volume over the noise's standard deviation per
+    channel (inf: none). With `motion`, the body lies elsewhere in each shot after the first: every translation
+    (mm) and rotation (degrees) is drawn with that standard deviation, and the field of the moved body computed
+    anew under the shim of the first. `corrupted` volumes get the ghosts of a jerk while they were acquired. All
+    drawn from `seed`.
     """
-    flaws = _Flaws.draw(seed)
-    fine = refined(grid, supersampling)
-    labels, mask = _sample(anatomy, fine, supersampling)
-    chi = _susceptibility(labels, dict(anatomy.tissues), fine, flaws)
-    reference = float(chi[_repeat(mask, supersampling)].mean(dtype=np.float64))
-    field, local = _fields(anatomy, chi, reference, mask, fine)
-    chi = np.where(mask, block_mean(chi, supersampling) - np.float32(reference), np.float32(0))
-    _remove_shim(field, mask, fine, grid)
-    scene = _Scene(labels, field, fine, dict(anatomy.tissues))
-    echoes, r2star, offset = _acquire(scene, acquisition, flaws, supersampling, phase_offset)
-    sigma = noise_sigma(echoes[..., 0], snr, mask)
-    add_noise(echoes, sigma, seed)
-    return Simulation(
-        grid=grid,
-        acquisition=acquisition,
-        echoes=echoes,
-        mask=mask,
-        labels=_most_frequent(labels, supersampling),
-        chi=chi,
-        chi_reference=reference,
-        total_field=block_mean(field, supersampling),
-        local_field=local,
-        r2star=r2star,
-        phase_offset=offset,
-        sigma=sigma,
+    random = np.random.default_rng([seed, 3])
+    shots = max(protocol.shots) + 1
+    poses = [STILL, *(random_pose(random, motion) for _ in range(shots - 1))]
+    images = np.empty((*scene.grid.shape, len(protocol.shots)), np.complex64)
+    for shot, pose in enumerate(poses):
+        volumes = [v for v, when in enumerate(protocol.shots) if when == shot]
+        now = scene if motion == 0 or shot == 0 else _again(scene, pose)
+        images[..., volumes] = acquire(now, scanner, protocol, volumes)
+    sigma = noise_sigma(images, snr, scene)
+    spoiled = _chosen(random, len(protocol.shots), corrupted)
+    for v in np.flatnonzero(spoiled):
+        _jerk(images[..., v], scene.grid, random)
+    add_noise(images, sigma, seed)
+    return Series(protocol, images, sigma, tuple(poses[s] for s in protocol.shots), spoiled)
+
+
+def acquire(
+    scene: Scene, scanner: Scanner, protocol: Protocol, volumes: Sequence[int] | None = None
+) -> Signals:
+    """Scene, scanner, sequence → noise-free complex images (x, y, z, volume) of some or all of its volumes."""
+    chosen = list(range(len(protocol.shots))) if volumes is None else list(volumes)
+    hz_per_ppm = GAMMA_BAR * scanner.field_strength * 1e-6
+    times = np.array([protocol.phase_times[v] for v in chosen])
+    texture, b1 = on_grid(scene.texture.relaxation, scene.body), scanner.transmit(scene.grid)
+    images: Signals | None = None
+    for pool in _pools(scene, scanner, protocol, chosen):
+        part = sum_spins(pool, scene.labels, scene.field, texture, b1, 2 * np.pi * hz_per_ppm * times)
+        images = part if images is None else images + part
+    assert images is not None
+    images *= scanner.receive(scene.grid)[..., None]
+    if protocol.bipolar:
+        images *= _eddy_currents(scene.grid, chosen)
+    return images
+
+
+def noise_sigma(images: Signals, snr: float, scene: Scene) -> float:
+    """Noise-free images → the noise's standard deviation per channel: brightest mean magnitude / SNR."""
+    if not snr > 0:
+        raise ScanError(f"the signal-to-noise ratio {snr:g} must be positive (inf for no noise)")
+    means = [
+        float(np.abs(images[..., v][scene.mask]).mean(dtype=np.float64)) for v in range(images.shape[-1])
+    ]
+    return max(means) / snr
+
+
+def random_pose(random: np.random.Generator, spread: float) -> Pose:
+    """A rigid motion: translations (mm) and rotations (degrees) about each axis with this standard deviation."""
+    shift, angles = spread * random.standard_normal(3), np.radians(spread) * random.standard_normal(3)
+    about_x, about_y, about_z = (
+        rotation(axis, a) for axis, a in zip(np.eye(3).tolist(), angles, strict=True)
+    )
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = about_z @ about_y @ about_x, shift
+    return pose
+
+
+def _pools(scene: Scene, scanner: Scanner, protocol: Protocol, chosen: list[int]) -> list[Pool]:
+    """Water and fat; fat lands where the readout puts its frequency, and not at all where there is none."""
+    water, fat = materials(dict(scene.anatomy.tissues), scanner.field_strength)
+    pools = [Pool(_tabulated(protocol, water, chosen), np.zeros(len(chosen), np.int64))]
+    if fat is not None:
+        voxels = 0.0
+        if protocol.pixel_bandwidth:
+            voxels = FAT_SHIFT * GAMMA_BAR * scanner.field_strength * 1e-6 / protocol.pixel_bandwidth
+        signs = np.array([(-1) ** v if protocol.bipolar else 1 for v in chosen])
+        shift = np.rint(signs * voxels * scene.factor).astype(np.int64)
+        pools.append(Pool(_tabulated(protocol, fat, chosen), shift))
+    return pools
+
+
+def _tabulated(protocol: Protocol, material: Material, chosen: list[int]) -> Signals:
+    table: Signals = np.asarray(protocol.signal(material))[chosen].astype(np.complex64)
+    return table
+
+
+def _again(scene: Scene, pose: Pose) -> Scene:
+    """The scene with the body in another pose, under the same shim."""
+    return build_scene(
+        scene.anatomy,
+        scene.grid,
+        supersampling=scene.factor,
+        texture=scene.texture,
+        pose=pose,
+        shim=scene.shim,
     )
 
 
-def refined(grid: Grid, factor: int) -> Grid:
-    """The grid whose blocks of `factor`³ voxels are the voxels of `grid`."""
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ np.full(3, (1 / factor - 1) / 2)
-    affine[:3, :3] /= factor
-    nx, ny, nz = (n * factor for n in grid.shape)
-    return Grid((nx, ny, nz), affine, grid.b0_override)
-
-
-def plane_points(grid: Grid, i: int) -> Points:
-    """Scanner coordinates (mm) of the voxels of plane `i` along the first axis."""
-    a = grid.affine
-    j, k = (np.arange(n, dtype=np.float64) for n in grid.shape[1:])
-    rows = [(a[r, 0] * i + a[r, 3] + a[r, 1] * j)[:, None] + (a[r, 2] * k)[None, :] for r in range(3)]
-    x, y, z = (row.astype(np.float32) for row in rows)
-    return x, y, z
-
-
-def _sample(anatomy: Anatomy, fine: Grid, factor: int) -> tuple[Labels, BoolArray]:
-    """Labels on the fine grid, and the mask of those coarse voxels more than half of which are brain."""
-    labels = np.empty(fine.shape, np.uint8)
-    mask = np.empty([n // factor for n in fine.shape], bool)
-
-    def plane(i: int) -> None:
-        brain = np.empty((factor, *fine.shape[1:]), np.float32)
-        for j in range(factor):
-            labels[i * factor + j], brain[j] = anatomy.tissue_at(plane_points(fine, i * factor + j))
-        mask[i] = block_mean(brain, factor)[0] > 0.5
-
-    _each(plane, mask.shape[0])
-    if not mask.any():
-        raise ScanError("no brain lies in the field of view; choose a larger shape or voxel size")
-    covered = np.isin(np.arange(256), list(anatomy.covered))
-    paint(labels, fine.affine, anatomy.vessels, covered)
-    return labels, mask
-
-
-def _susceptibility(labels: Labels, tissues: dict[int, Tissue], fine: Grid, flaws: _Flaws) -> FloatArray:
-    """χ relative to water (ppm) with texture, on the fine grid."""
-    mean, spread = properties("chi", tissues), properties("texture", tissues)
-    chi = np.empty(fine.shape, np.float32)
-    for i in range(fine.shape[0]):  # matrix products have threads of their own
-        texture = flaws.texture.on_plane(fine.affine, i, fine.shape[1:])
-        chi[i] = mean[labels[i]] + spread[labels[i]] * texture
-    return chi
-
-
-def _fields(
-    anatomy: Anatomy, chi: FloatArray, reference: float, mask: BoolArray, fine: Grid
-) -> tuple[FloatArray, FloatArray]:
-    """Total field on the fine grid, and the local field (of the mask's sources alone) on the coarse one."""
-    spectrum, factor = dipole_spectrum(fine), fine.shape[0] // mask.shape[0]
-    inside = np.where(_repeat(mask, factor), chi - np.float32(reference), np.float32(0))
-    local = block_mean(convolve(inside, spectrum, fine), factor)
-    del inside
-    field = convolve(chi - np.float32(AIR_CHI), spectrum, fine)
-    table = properties("chi", dict(anatomy.tissues)) - np.float32(AIR_CHI)
-    add_surroundings(field, lambda points: table[anatomy.tissue_at(points)[0]], fine)
-    return field, local
-
-
-def _remove_shim(field: FloatArray, mask: BoolArray, fine: Grid, grid: Grid) -> None:
-    """Takes the least-squares fit of harmonics up to second order over the mask out of `field`, in place."""
-    factor = fine.shape[0] // grid.shape[0]
-    coarse = block_mean(field, factor)
-    planes = [i for i in range(grid.shape[0]) if mask[i].any()]
-    terms = np.concatenate([_harmonics(plane_points(grid, i))[:, mask[i]] for i in planes], axis=1)
-    weights = np.linalg.lstsq(terms.T.astype(np.float64), coarse[mask].astype(np.float64), rcond=None)[0]
-
-    def plane(i: int) -> None:
-        field[i] -= np.tensordot(weights.astype(np.float32), _harmonics(plane_points(fine, i)), axes=1)
-
-    _each(plane, fine.shape[0])
-
-
-def _harmonics(points: Points) -> FloatArray:
-    """Solid harmonics of order 0 to 2 at points, lengths in units of 100 mm."""
-    x, y, z = (p * np.float32(0.01) for p in points)
-    terms = [np.ones_like(x), x, y, z, x * y, y * z, x * z, x * x - y * y, 2 * z * z - x * x - y * y]
-    return np.stack(terms)
-
-
-def _acquire(
-    scene: _Scene, acquisition: GradientEcho, flaws: _Flaws, factor: int, phase_offset: float
-) -> tuple[NDArray[np.complex64], FloatArray, FloatArray]:
-    """Noise-free echoes, signal-weighted R2* (1/s) and receive phase (rad) on the coarse grid."""
-    shape = tuple(n // factor for n in scene.labels.shape)
-    echoes = np.empty((*shape, len(acquisition.echo_times)), np.complex64)
-    r2star, offset = np.zeros(shape, np.float32), np.empty(shape, np.float32)
-    tables = _tables(scene.tissues, acquisition)
-
-    for i in range(shape[0]):
-        planes = range(i * factor, (i + 1) * factor)
-        bias, phase, decay = (_stack(w, scene.grid, planes) for w in (flaws.bias, flaws.phase, flaws.decay))
-        labels = scene.labels[planes.start : planes.stop]
-        signal = tables["signal"][labels] * np.exp(np.float32(0.2) * bias)
-        rate = tables["r2star"][labels] * np.maximum(1 + np.float32(0.06) * decay, 0)
-        phase = np.float32(phase_offset) * phase + np.float32(flaws.constant if phase_offset else 0)
-        field = scene.field[planes.start : planes.stop] + tables["shift"][labels]
-        echoes[i] = gradient_echo(
-            field,
-            signal,
-            rate,
-            echo_times=acquisition.echo_times,
-            field_strength=acquisition.field_strength,
-            phase_offset=phase,
-            bipolar_phase=_eddy_phase(scene.grid, planes, acquisition),
-            supersampling=factor,
-        )[0]
-        weight = block_mean(signal, factor)[0]
-        np.divide(block_mean(signal * rate, factor)[0], weight, out=r2star[i], where=weight > 0)
-        offset[i] = block_mean(phase, factor)[0]
-    return echoes, r2star, offset
-
-
-def _tables(tissues: dict[int, Tissue], acquisition: GradientEcho) -> dict[str, FloatArray]:
-    """Signal at TE = 0, R2* (1/s) and chemical shift (ppm) of each label."""
-    field_strength = acquisition.field_strength
-    flip, tr = acquisition.flip_angle or np.radians(15), acquisition.repetition_time or 0.035
-    return {
-        "signal": np.float32(SCALE) * spoiled_signal(tissues, field_strength, flip, tr),
-        "r2star": properties("r2star", tissues, field_strength),
-        "shift": properties("shift", tissues),
-    }
-
-
-def _eddy_phase(grid: Grid, planes: range, acquisition: GradientEcho) -> FloatArray | None:
-    """Phase (rad) that alternates between the echoes of a bipolar readout: constant and linear part."""
-    if acquisition.readout != "bipolar":
-        return None
-    along = np.array(planes, np.float32) / grid.shape[0] - np.float32(0.5)
+def _eddy_currents(grid: Grid, volumes: list[int]) -> Signals:
+    """Phase factors that alternate between the echoes of a bipolar readout: constant and linear along it."""
+    along = np.arange(grid.shape[0], dtype=np.float32) / grid.shape[0] - np.float32(0.5)
     line = np.float32(0.25) + np.float32(1.6) * along
-    return np.broadcast_to(line[:, None, None], (len(planes), *grid.shape[1:]))
+    signs = np.array([(-1) ** v for v in volumes], np.float32)
+    factors: Signals = np.exp(1j * line[:, None, None, None] * signs).astype(np.complex64)
+    return factors
 
 
-def _stack(waves: Waves, grid: Grid, planes: range) -> FloatArray:
-    return np.stack([waves.on_plane(grid.affine, i, grid.shape[1:]) for i in planes])
+def _chosen(random: np.random.Generator, volumes: int, count: int) -> tuple[bool, ...]:
+    """Which volumes are to be corrupted: `count` of them, at random."""
+    if not 0 <= count <= volumes:
+        raise ScanError(f"{count} corrupted volumes were asked for, of {volumes}; ask for fewer")
+    hit = set(random.permutation(volumes)[:count].tolist())
+    return tuple(v in hit for v in range(volumes))
 
 
-def _most_frequent(labels: Labels, factor: int) -> Labels:
-    """The label that fills most of each block (the lowest of those that tie)."""
-    shape = tuple(n // factor for n in labels.shape)
-    kinds = int(labels.max()) + 1
-    out = np.empty(shape, np.uint8)
-    place = np.arange(shape[1] * shape[2]).reshape(shape[1], 1, shape[2], 1) * kinds
-
-    def slab(i: int) -> None:
-        block = labels[i * factor : (i + 1) * factor].reshape(factor, shape[1], factor, shape[2], factor)
-        counts = np.bincount((block + place).ravel(), minlength=shape[1] * shape[2] * kinds)
-        out[i] = counts.reshape(shape[1], shape[2], kinds).argmax(axis=-1)
-
-    _each(slab, shape[0])
-    return out
-
-
-def _repeat(mask: BoolArray, factor: int) -> BoolArray:
-    """Each voxel as a block of `factor`³ voxels."""
-    return mask.repeat(factor, axis=0).repeat(factor, axis=1).repeat(factor, axis=2)
-
-
-def _each(task: Callable[[int], None], count: int) -> None:
-    """Runs task(0), task(1), … on as many threads as numba uses; each writes its own part of the result."""
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        list(pool.map(task, range(count)))
+def _jerk(image: Signals, grid: Grid, random: np.random.Generator) -> None:
+    """Ghosts, in place: a block of phase-encoding lines (second axis) was acquired 3 to 8 mm off."""
+    lines = np.fft.fftfreq(grid.shape[1])
+    start, width = random.uniform(-0.12, 0.05), random.uniform(0.08, 0.2)
+    hit = (lines > start) & (lines < start + width)
+    ramp = np.exp(-2j * np.pi * lines * random.uniform(3, 8) / grid.voxel_size[1])
+    spectrum = np.fft.fft(image, axis=1)
+    spectrum *= np.where(hit, ramp, 1)[None, :, None]
+    image[...] = np.fft.ifft(spectrum, axis=1).astype(np.complex64)

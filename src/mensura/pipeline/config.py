@@ -85,13 +85,17 @@ def settings(flat: Mapping[str, Any], where: str = "the settings") -> Settings:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file → flat settings; ScanError when it cannot be read or holds an unknown key."""
+    return dict(_flat(toml_content(path), path))
+
+
+def toml_content(path: Path) -> dict[str, Any]:
+    """A TOML file → what it says; ScanError when it cannot be read."""
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ScanError(f"cannot read {path}: {error.strerror}; check the path given to --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScanError(f"{path} is not valid TOML ({error}); correct it") from None
-    return dict(_flat(content, path))
 
 
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,10 +190,10 @@ def _first_fit(kinds: Iterable[Any], value: Any) -> Any:
 
 def _method(table: Mapping[str, Stage], stage: str, value: Any, where: str) -> str:
     if stage not in table:
-        raise ScanError(f"{where}: unknown stage {stage!r}{_nearest(stage, table)}")
+        raise ScanError(f"{where}: unknown stage {stage!r}{nearest(stage, table)}")
     if value not in table[stage].methods:
         raise ScanError(
-            f"{where}: {stage} has no method {value!r}{_nearest(str(value), table[stage].methods)}; "
+            f"{where}: {stage} has no method {value!r}{nearest(str(value), table[stage].methods)}; "
             f"choose from {', '.join(table[stage].methods)}"
         )
     return str(value)
@@ -198,13 +202,14 @@ def _method(table: Mapping[str, Stage], stage: str, value: Any, where: str) -> s
 def _split(key: str, where: str) -> tuple[str, str, str]:
     if key not in set(known_keys()):
         raise ScanError(
-            f"{where}: unknown parameter {key!r}{_nearest(key, known_keys())}; see `mensura methods`"
+            f"{where}: unknown parameter {key!r}{nearest(key, known_keys())}; see `mensura methods`"
         )
     stage, method, name = key.split(".")
     return stage, method, name
 
 
-def _nearest(word: str, options: Iterable[str]) -> str:
+def nearest(word: str, options: Iterable[str]) -> str:
+    """A word and those that are known → " (did you mean …?)", or nothing."""
     near = get_close_matches(word, list(options), n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
@@ -226,5 +231,5 @@ def _flat(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
             elif isinstance(value, Mapping):
                 yield from ((f"{stage}.{name}.{parameter}", v) for parameter, v in value.items())
             else:
-                raise ScanError(f"{path}: unknown key {name!r} in [{stage}]{_nearest(name, ('method',))}; "
+                raise ScanError(f"{path}: unknown key {name!r} in [{stage}]{nearest(name, ('method',))}; "
                                 f"parameters belong into [{stage}.METHOD]")  # fmt: skip

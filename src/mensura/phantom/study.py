@@ -1,0 +1,157 @@
+"""A whole study of a digital body: any of its anatomies, at one site or several, through any of the sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from zlib import crc32
+
+import numpy as np
+
+from mensura.methods import Method, Tunable
+from mensura.scan import ScanError
+
+if TYPE_CHECKING:
+    from mensura.phantom.scanner import Scanner
+
+
+@dataclass(frozen=True)
+class Body:
+    """Something to scan: its anatomy (a function of its settings) and the field of view that holds it."""
+
+    anatomy: Method
+    names: str
+    shape: tuple[int, int, int]
+    voxel_size: float
+
+
+BODIES: Mapping[str, Body] = {
+    "head": Body(
+        Method("mensura.phantom.head:head_anatomy", ""), "mensura.phantom.tissues:names", (164, 205, 205), 1.0
+    ),
+}
+"""What can be simulated, by its name on the command line."""
+
+
+def write_study(
+    out_dir: Path,
+    body: str = "head",
+    *,
+    subject: Annotated[str, Tunable("", "label of the participant")] = "01",
+    sequences: Annotated[Sequence[str], Tunable("", "what to scan with, in this order; or all")] = ("MEGRE",),
+    field_strength: Annotated[float, Tunable("T", "main field")] = 3.0,
+    shape: Annotated[Sequence[int], Tunable("voxels", "size of the volume, three numbers")] = (),
+    voxel_size: Annotated[Sequence[float], Tunable("mm", "edges of a voxel, one number or three")] = (),
+    b0_angle: Annotated[float, Tunable("deg", "tilt of the slices against B0")] = 0.0,
+    supersampling: Annotated[int, Tunable("", "finer sampling of the anatomy along each axis")] = 2,
+    snr: Annotated[
+        float, Tunable("", "mean signal of the brightest volume over the noise; inf: none")
+    ] = 50.0,
+    seed: Annotated[int, Tunable("", "draws the anatomy, the scanner's fields, motion and noise")] = 0,
+    phase_offset: Annotated[float, Tunable("rad", "spread of the receive phase")] = 1.5,
+    motion: Annotated[float, Tunable("mm, deg", "spread of the pose from shot to shot of a series")] = 0.0,
+    corrupted: Annotated[int, Tunable("", "volumes of each series that are spoiled by a jerk")] = 0,
+    sites: Annotated[int, Tunable("", "scanners, each its own session with its own gain, B1 and bias")] = 1,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Body and scan → a BIDS dataset in `out_dir` with its truth in `derivatives/truth`.
+
+    `settings` are those of the anatomy and of each sequence, by its name: {"MEGRE": {"echo_times": …}}. Another
+    subject may be added to the same dataset. `report` is told what is being done. ScanError for parameters that
+    cannot be meant or a folder that cannot be written to.
+    """
+    from mensura.phantom.dataset import Place
+
+    parameters = {k: v for k, v in locals().items() if k not in ("out_dir", "report", "Place", "settings")}
+    parameters["settings"] = {name: dict(given) for name, given in (settings or {}).items()}
+    _check(parameters)
+    if sites == 1:
+        _one_site(Place(Path(out_dir), subject), 0, parameters, report)
+        return
+    for site in range(sites):
+        name = f"site{site + 1}"
+        scanner = {"InstitutionName": name, "StationName": name, "DeviceSerialNumber": f"{site + 1:05d}"}
+        _one_site(Place(Path(out_dir), subject, name, scanner), site, parameters, report)
+
+
+def _one_site(place: Any, site: int, study: Mapping[str, Any], report: Callable[[str], None]) -> None:
+    from mensura.phantom import dataset, scanner, scene, truth
+    from mensura.phantom.sequences import protocol
+
+    body, settings = BODIES[study["body"]], study["settings"]
+    report("the anatomy and its field")
+    anatomy = _anatomy(body, study)
+    size = tuple(study["voxel_size"]) or (body.voxel_size,)
+    edges = size * 3 if len(size) == 1 else size
+    grid = scene.field_of_view(study["shape"] or body.shape, edges, anatomy.middle, study["b0_angle"])
+    texture = scene.Texture.draw(study["seed"])
+    stage = scene.build_scene(anatomy, grid, supersampling=study["supersampling"], texture=texture)
+    machine = _scanner(study, site)
+    dataset.begin(place, f"Digital {study['body']}")
+    for name in _names(study["sequences"]):
+        report(f"{place.session} {name}".strip())
+        series = scanner.scan(
+            stage, machine, protocol(name, settings.get(name)), snr=study["snr"], motion=study["motion"],
+            seed=crc32(f"{name} {site}".encode()) + study["seed"], corrupted=study["corrupted"],
+        )  # fmt: skip
+        dataset.write_series(place, series, grid, machine.field_strength)
+        dataset.write_motion(place, name, series)
+    report("the true maps")
+    dataset.write_truth(place, truth.true_maps(stage, machine), grid, study)
+    dataset.write_names(place, Method(body.names, "").function())
+
+
+def _anatomy(body: Body, study: Mapping[str, Any]) -> Any:
+    """The anatomy under its settings; seed and field strength are the study's where it asks for them."""
+    given = dict(study["settings"].get(study["body"], {}))
+    given |= {
+        k: study[k] for k in ("seed", "field_strength") if k in body.anatomy.arguments and k not in given
+    }
+    return body.anatomy.function(**given)
+
+
+def _scanner(study: Mapping[str, Any], site: int) -> Scanner:
+    """The scanner of a site; those after the first differ in gain, transmit field and bias too."""
+    from mensura.phantom.scanner import Scanner
+
+    seed, offset = study["seed"] + 1000 * site, study["phase_offset"]
+    if site == 0:
+        return Scanner.draw(study["field_strength"], seed, phase_offset=offset)
+    random = np.random.default_rng([seed, 4])
+    return Scanner.draw(
+        study["field_strength"],
+        seed,
+        phase_offset=offset,
+        gain=float(np.exp(0.4 * random.standard_normal())),
+        bias=float(random.uniform(0.1, 0.35)),
+    )
+
+
+def _names(sequences: Sequence[str]) -> list[str]:
+    from mensura.phantom.sequences import SEQUENCES
+
+    return list(SEQUENCES) if "all" in sequences else list(sequences)
+
+
+def _check(study: Mapping[str, Any]) -> None:
+    """ScanError for what cannot be meant, before anything is computed or written."""
+    from mensura.phantom.sequences import protocol
+
+    if study["body"] not in BODIES:
+        raise ScanError(f"there is no body {study['body']!r}; choose from {', '.join(BODIES)}")
+    for name in _names(study["sequences"]):
+        protocol(name, study["settings"].get(name))
+    limits = {
+        "supersampling": (1, 8, "a supersampling"),
+        "sites": (1, 100, "a number of sites"),
+        "field_strength": (0.1, 12, "a field strength in T"),
+        "motion": (0, 50, "a motion in mm and degrees"),
+    }
+    for key, (low, high, words) in limits.items():
+        if not low <= study[key] <= high:
+            raise ScanError(f"{words} of {study[key]:g} is not possible; choose {low:g} to {high:g}")
+    if not study["snr"] > 0:
+        raise ScanError(f"the signal-to-noise ratio {study['snr']:g} must be positive (inf for no noise)")
