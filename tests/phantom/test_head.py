@@ -3,12 +3,14 @@
 import numba
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 from scipy import fft, ndimage
 
 from mensura.phantom.graft import head_around
 from mensura.phantom.head import anatomy_from_labels, head_anatomy, head_grid, simulate_head
-from mensura.phantom.scanner import plane_points, simulate
-from mensura.phantom.tissues import TISSUES, Label, properties, spoiled_signal
+from mensura.phantom.scene import plane_points
+from mensura.phantom.simulation import simulate
+from mensura.phantom.tissues import ABDOMINAL, LESIONAL, TISSUES, Label, properties, spoiled_signal
 from mensura.scan import GAMMA_BAR, GradientEcho, Grid, ScanError
 
 COARSE = {"shape": (40, 48, 42), "voxel_size": (4.5, 4.5, 4.5)}
@@ -54,7 +56,7 @@ def test_every_tissue_is_found_at_a_millimetre():
         planes = np.stack([np.stack(plane_points(lifted, i)) for i in range(0, 160, 2)], axis=1)
         found |= set(np.unique(anatomy.tissue_at((planes[0], planes[1], planes[2]))[0]))
     drawn = {vessel.label for vessel in anatomy.vessels}
-    assert found | drawn >= set(Label) - {Label.CALCIFICATION, Label.HAEMORRHAGE}
+    assert found | drawn >= set(Label) - LESIONAL - ABDOMINAL - {Label.ARTERY, Label.SKIN}
 
 
 def test_the_signs_are_those_of_a_brain():
@@ -119,7 +121,8 @@ def test_magnitude_decays_with_r2star_and_dephasing(head):
     inside = head.magnitude[head.mask]
     decay = np.log(inside[:, 0] / inside[:, -1]) / (last - first)
     extra = decay - head.r2star[head.mask]
-    assert np.median(np.abs(extra)) < 1.5
+    flat = np.linalg.norm(np.gradient(head.total_field), axis=0)[head.mask] < 0.01
+    assert np.median(np.abs(extra[flat])) < 1
     assert np.percentile(extra, 99.5) > 10
 
 
@@ -179,7 +182,7 @@ def test_bipolar_echoes_carry_an_alternating_linear_phase():
     plain, bipolar = simulate_head(**small), simulate_head(**small, readout="bipolar")
     assert bipolar.acquisition.readout == "bipolar"
     added = np.angle(bipolar.echoes * np.conj(plain.echoes))
-    row = plain.mask[:, 14, 14]
+    row = binary_erosion(plain.mask, iterations=3)[:, 14, 14]  # where no displaced fat lies
     x = np.arange(24)[row]
     for n in range(4):
         slope, constant = np.polyfit(x, added[row, 14, 14, n], 1)

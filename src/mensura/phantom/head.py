@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.phantom.anatomy import Labels, random_head, tissue_at
-from mensura.phantom.scanner import Anatomy, Simulation, simulate
+from mensura.phantom.scene import Anatomy
 from mensura.phantom.shapes import Points
+from mensura.phantom.simulation import Simulation, simulate
 from mensura.phantom.tissues import BRAIN, TISSUES, Label, Tissue
 from mensura.phantom.vessels import draw_lesions, draw_veins
 from mensura.scan import BoolArray, GradientEcho, Grid, ScanError
