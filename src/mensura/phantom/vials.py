@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Annotated, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mensura.methods import Tunable
 from mensura.phantom.scene import Anatomy
 from mensura.phantom.shapes import Array, Points, Triple
 from mensura.phantom.solutions import (
@@ -79,11 +80,11 @@ _Filling = tuple[str, Tissue, Basis, Basis]
 
 def vials_anatomy(
     *,
-    version: int = 2,
+    version: Annotated[int, Tunable("", "of the reference values: 1 (older phantoms) or 2")] = 2,
     field_strength: float = 3.0,
-    temperature: float = ROOM,
+    temperature: Annotated[float, Tunable("°C", "of the vials, 16 to 26")] = ROOM,
     seed: int | None = None,
-    wall: float = VIAL_WALL,
+    wall: Annotated[float, Tunable("mm", "plastic around each vial")] = VIAL_WALL,
 ) -> Anatomy:
     """Version of the reference values, field (T), temperature (°C), seed → a phantom of vials to scan.
 
@@ -99,7 +100,10 @@ def vials_anatomy(
         WATER: Tissue(0.0, 0.0, 0.0, 1.0, 1 / r1, 1 / r2, 0.0),
         **{vial.label: vial.tissue for vial in vials},
     }
-    return Anatomy(partial(_tissue_at, middle=_placement(seed)[1], vials=vials, wall=wall), tissues)
+    middle = _placement(seed)[1]
+    reach = RADIUS + SHELL + 1
+    x, y, z = ((float(m) - reach, float(m) + reach) for m in middle)
+    return Anatomy(partial(_tissue_at, middle=middle, vials=vials, wall=wall), tissues, box=(x, y, z))
 
 
 def draw_vials(
