@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from smooth_maps import smooth_map
 from scipy.ndimage import gaussian_filter
+from smooth_maps import smooth_map
 
 from mensura.scan import ScanError
 from mensura.score import Score, Segmentation, linearity, susceptibility

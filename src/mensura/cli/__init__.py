@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import maps, simulate
+from mensura.cli import maps, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -29,6 +29,8 @@ examples:
       every method and parameter, with defaults, units and references
   mensura simulate head /data/head
       a digital head with known truth, as a BIDS dataset
+  mensura score maps/Chimap.nii.gz truth/Chimap.nii.gz --mask brain.nii.gz
+      how far a map is from its truth
 
 `mensura COMMAND --help` explains a command. Exit codes: 0 all is well, 1 a run failed, 2 bad input or usage.
 """
@@ -95,11 +97,13 @@ def _methods(arguments: argparse.Namespace) -> int:
 USAGE = {
     "run": "mensura run BIDS_DIR OUT_DIR participant [options]",
     "qsm": "mensura qsm --phase FILE … --magnitude FILE … --echo-times S … --field-strength T -o DIR [options]",
+    "score": score.USAGE,
 }
 METHODS = "Every stage, method and parameter with its default, unit and reference, from the one table."
 COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "run": ("map every run of a BIDS dataset", maps.RUN, maps.fill_run),
     "qsm": ("map one scan given as NIfTI files", maps.QSM, maps.fill_qsm),
     "methods": ("list all methods and parameters", METHODS, _fill_methods),
+    "score": ("say how far a map is from its truth", score.SCORE, score.fill),
     "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,7 +51,7 @@ def region_of(name: str) -> str | None:
 class Segmentation:
     """Labels of the voxels, and which of them make up which region; a label may be in several."""
 
-    labels: NDArray[np.int_]
+    labels: NDArray[np.integer[Any]]
     groups: Groups
 
     def mask(self, region: str) -> BoolArray:
