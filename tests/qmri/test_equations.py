@@ -359,9 +359,9 @@ def test_fat_and_water_add_up() -> None:
 def test_single_precision_and_shapes_are_kept() -> None:
     t1 = np.full((4, 1), 1.3, np.float32)
     b1 = np.full((1, 5), 0.9, np.float32)
-    tr = {"repetition_time": 0.02}
+    tr = {"repetition_time": np.float64(0.02)}
     images = [
-        equations.spoiled_gradient_echo(0.3, 1.0, t1, b1=b1, **tr),
+        equations.spoiled_gradient_echo(np.deg2rad(17.0), 1.0, t1, b1=b1, **tr),
         equations.mt_spoiled_gradient_echo(0.3, 1.0, t1, 0.01, b1=b1, **tr),
         equations.exponential_decay(0.01, 1.0, t1),
         equations.inversion_recovery(0.5, 1.0, t1, repetition_time=3.0),

@@ -9,11 +9,18 @@ from numpy.typing import ArrayLike
 
 
 def floats(*values: ArrayLike) -> list[Any]:
-    """Numbers and arrays → arrays of their common floating type, to which Python numbers do not contribute."""
-    known = [v if isinstance(v, int | float | np.ndarray | np.generic) else np.asarray(v) for v in values]
+    """Numbers and arrays → arrays of their common floating type, to which plain numbers do not contribute."""
+    known = [_weak(v) for v in values]
     common = np.result_type(*known)
     kind = common if np.issubdtype(common, np.floating) else np.dtype(np.float64)
     return [np.asarray(v, kind) for v in known]
+
+
+def _weak(value: ArrayLike) -> Any:
+    """A number (of double precision too, as `np.deg2rad` returns it) as Python's own, or an array."""
+    if isinstance(value, int | float):
+        return float(value)
+    return value if isinstance(value, np.ndarray | np.generic) else np.asarray(value)
 
 
 def doubles(*values: ArrayLike) -> tuple[tuple[int, ...], Any, list[Any]]:

@@ -1,7 +1,7 @@
 """Protocol and tissue → signal: the steady states and relaxations that relaxometry fits, one function each.
 
 First what the protocol varies, then the tissue, then the fixed protocol by keyword; `b1` is the transmit field
-relative to nominal and multiplies every flip angle. All arguments broadcast; float32 stays float32 (Python
+relative to nominal and multiplies every flip angle. All arguments broadcast; float32 stays float32 (plain
 numbers do not promote it). Times in s, angles in rad, frequencies in Hz; signals have the unit of `m0`.
 Transverse decay up to the echo belongs to m0, and transverse magnetization does not survive to the next pulse.
 """
@@ -34,7 +34,7 @@ DOI 10.1002/mrm.24593, at the shifts of Hamilton 2011, DOI 10.1002/nbm.1622."""
 
 def _recovered(duration: float, t1: Array) -> Affine:
     """Duration (s), T1 (s) → what is left of the magnetization, e^{−t/T1}, and what has come back, 1 − that."""
-    exponent = -duration / t1
+    exponent = -float(duration) / t1
     return np.exp(exponent), -np.expm1(exponent)
 
 
@@ -119,7 +119,7 @@ def inversion_recovery(
     Barral 2010, DOI 10.1002/mrm.22497.
     """
     ti, m, t, eta = floats(inversion_times, m0, t1, efficiency)
-    signal: Array = m * (1 - (1 + eta) * np.exp(-ti / t) + eta * np.exp(-repetition_time / t))
+    signal: Array = m * (1 - (1 + eta) * np.exp(-ti / t) + eta * np.exp(-float(repetition_time) / t))
     return signal
 
 
@@ -157,7 +157,7 @@ def look_locker(
     if not times or any(b < a for a, b in pairwise(edges)):
         raise ScanError(f"readout times {times} must rise from 0 to the cycle time {cycle_time} s; sort them")
     m, t, eta, relative = floats(m0, t1, efficiency, b1)
-    angle, state, readouts = relative * flip_angle, (-eta, 0 * eta), []
+    angle, state, readouts = relative * float(flip_angle), (-eta, 0 * eta), []
     for before, now in zip(edges[:-2], times, strict=True):
         state = _wait(state, now - before, t)
         readouts.append(state)
@@ -207,7 +207,7 @@ def mp2rage(
     m, t, eta, relative = floats(m0, t1, efficiency, b1)
     state, centres = (-eta, 0 * eta), []
     for gap, flip_angle in zip(gaps[:2], flip_angles, strict=True):
-        angle = relative * flip_angle
+        angle = relative * float(flip_angle)
         centre = _train(_wait(state, gap, t), before, angle, excitation_interval, t)
         centres.append((np.sin(angle), centre))
         state = _train(centre, after, angle, excitation_interval, t)
@@ -252,7 +252,7 @@ def actual_flip_angle(
     Yarnykh 2007, DOI 10.1002/mrm.21120, equations 1 and 2.
     """
     m, t, relative = floats(m0, t1, b1)
-    angle = relative * flip_angle
+    angle = relative * float(flip_angle)
     signals = []
     for after, before in (repetition_times, repetition_times[::-1]):
         cycle = _wait(_scale((1.0, 0.0), np.cos(angle)), after, t)
@@ -272,7 +272,7 @@ def spin_and_stimulated_echo(
     angle, m, t, relative = floats(flip_angle, m0, t1, b1)
     angle = relative * angle
     spin = m * np.sin(angle) ** 3
-    return _stack([spin, spin * np.cos(angle) * np.exp(-mixing_time / t)])
+    return _stack([spin, spin * np.cos(angle) * np.exp(-float(mixing_time) / t)])
 
 
 def fat_modulation(echo_times: ArrayLike, field_strength: float) -> ComplexArray:
