@@ -18,14 +18,9 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def small_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BIDS dataset with a small digital head (4 mm, three echoes) and its truth; not to be written to."""
-    from mensura.phantom.dataset import write_head
+    from mensura.phantom.study import write_study
 
     folder = tmp_path_factory.mktemp("head")
-    write_head(
-        folder,
-        shape=(40, 44, 40),
-        voxel_size=(4.0, 4.0, 4.0),
-        echo_times=(0.004, 0.012, 0.020),
-        supersampling=1,
-    )
+    settings = {"MEGRE": {"echo_times": (0.004, 0.012, 0.020)}}
+    write_study(folder, shape=(40, 44, 40), voxel_size=(4.0,), supersampling=1, settings=settings)
     return folder

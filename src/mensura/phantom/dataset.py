@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,11 @@ def _files(place: Place, series: Series) -> Iterator[tuple[Path, NDArray[Any], s
             {},
         )
         return
+    if protocol.suffix == "MP2RAGE":
+        from mensura.qmri.equations import mp2rage_uniform
+
+        uniform = mp2rage_uniform(series.images[..., 0], series.images[..., 1])
+        yield place.path(place.out_dir, protocol.datatype, {}, "UNIT1"), uniform, "mag", {}
     for v, image in enumerate(protocol.images):
         for part in protocol.parts:
             data = np.abs(series.images[..., v]) if part == "mag" else np.angle(series.images[..., v])
@@ -180,7 +186,15 @@ def _machine(place: Place, field_strength: float) -> dict[str, Any]:
         "Modality": "MR",
         "MagneticFieldStrength": field_strength,
         "ImagingFrequency": round(GAMMA_BAR * field_strength * 1e-6, 6),
+        "InstitutionName": "nowhere",
+        "StationName": "simulator",
+        "DeviceSerialNumber": "00001",
+        "SoftwareVersions": f"mensura {version('mensura')}",
         "ReceiveCoilName": "simulated",
+        "ReceiveCoilActiveElements": "one",
+        "CoilCombinationMethod": "none",
+        "MRTransmitCoilSequence": "simulated",
+        "B0ShimmingTechnique": "second order",
         "NonlinearGradientCorrection": True,
         **place.scanner,
     }

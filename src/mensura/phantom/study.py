@@ -31,6 +31,12 @@ BODIES: Mapping[str, Body] = {
     "head": Body(
         Method("mensura.phantom.head:head_anatomy", ""), "mensura.phantom.tissues:names", (164, 205, 205), 1.0
     ),
+    "vials": Body(
+        Method("mensura.phantom.vials:vials_anatomy", ""),
+        "mensura.phantom.vials:label_names",
+        (112, 112, 112),
+        2.0,
+    ),
 }
 """What can be simulated, by its name on the command line."""
 

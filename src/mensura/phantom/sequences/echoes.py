@@ -83,7 +83,11 @@ def fieldmap(
     if len(echo_times) != 2:
         raise ScanError(f"a field map has two echo times, not {len(echo_times)}; take MEGRE for more")
     images = [
-        Image({}, {"EchoTime": t}, {"mag": f"magnitude{n + 1}", "phase": f"phase{n + 1}"})
+        Image(
+            {},
+            {"EchoTime": t, "B0FieldIdentifier": "fieldmap"},
+            {"mag": f"magnitude{n + 1}", "phase": f"phase{n + 1}"},
+        )
         for n, t in enumerate(echo_times)
     ]
     return Protocol(

@@ -96,6 +96,7 @@ def spoiled(repetition_time: float, flip_angle: float | None = None) -> dict[str
         **described("spoiled gradient echo", "GR", "3D"),
         "SequenceVariant": "SP",
         "SpoilingState": True,
+        "SpoilingType": "COMBINED",
         "RepetitionTime": repetition_time,
         "RepetitionTimeExcitation": repetition_time,
         **({} if flip_angle is None else {"FlipAngle": flip_angle}),

@@ -26,6 +26,15 @@ from mensura.phantom.sequences.protocol import (
 from mensura.qmri import equations
 
 
+PULSE = {
+    "MTOffsetFrequency": 2000.0,
+    "MTPulseShape": "GAUSSIAN",
+    "MTPulseDuration": 0.004,
+    "MTNumberOfPulses": 1,
+}
+"""The reference pulse, one before every excitation, whose effect on each tissue the property table holds."""
+
+
 class Weighting(NamedTuple):
     """One scan of the set: with or without saturation, flip angle (degrees), TR (s), entity `flip`."""
 
@@ -96,7 +105,10 @@ def _image(scan: Weighting, echo: int | None, echo_time: float) -> Image:
     entities |= {"flip": scan.flip} if scan.flip else {}
     entities["mt"] = "on" if scan.saturated else "off"
     sidecar = spoiled(scan.repetition_time, scan.flip_angle)
-    return Image(entities, {**sidecar, "EchoTime": echo_time, "MTState": scan.saturated})
+    return Image(
+        entities,
+        {**sidecar, "EchoTime": echo_time, "MTState": scan.saturated, **(PULSE if scan.saturated else {})},
+    )
 
 
 def _signal(m: Material, scan: Weighting) -> Table:

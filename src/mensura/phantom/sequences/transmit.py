@@ -109,7 +109,12 @@ def tb1epi(
         "fmap",
         "TB1EPI",
         images,
-        {**described("spin and stimulated echo EPI", "EP", "3D"), "MixingTime": mixing_time},
+        {
+            **described("spin and stimulated echo EPI", "EP", "3D"),
+            "MixingTime": mixing_time,
+            "PhaseEncodingDirection": "j",
+            "TotalReadoutTime": 0.0,  # read without distortion
+        },
         signal,
         (0.0,) * len(images),
         tuple(n // 2 for n in range(len(images))),
