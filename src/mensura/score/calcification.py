@@ -50,7 +50,7 @@ def calcification(
         raise ScanError("too few voxels around the calcification have a value; give a larger mask")
     volume = float(np.prod(voxel_size))
     found, true = _calcified(e, cube, shell), _calcified(t, cube, shell)
-    streaks = _residual(e[rim], t[rim]) / abs(found.mean()) if found.size else float("inf")
+    streaks = _residual(e[rim], t[rim]) / abs(float(found.mean())) if found.size else float("inf")
     return Calcification(volume * float(found.sum()), volume * float(true.sum()), streaks)
 
 
