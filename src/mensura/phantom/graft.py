@@ -12,7 +12,7 @@ from mensura.phantom.anatomy import Labels, deep_nuclei, outer_head, random_head
 from mensura.phantom.scene import Anatomy
 from mensura.phantom.shapes import Array, Points, ellipsoid, subset
 from mensura.phantom.tissues import BRAIN, TISSUES, Label
-from mensura.phantom.vessels import draw_lesions, draw_veins
+from mensura.phantom.vessels import draw_lesions, draw_vessels
 from mensura.scan import BoolArray, Grid, ScanError
 
 CLOSING = 4.0
@@ -57,7 +57,7 @@ def head_around(segmentation: Labels, grid: Grid, seed: int = 0, lesions: Sequen
         labels[outside] = outer_head(subset(points, outside), cavity[outside], still)
         return labels, inside
 
-    vessels = [*draw_veins(random, still), *draw_lesions(random, lesions)]
+    vessels = [*draw_vessels(random, still), *draw_lesions(random, lesions)]
     return Anatomy(tissue_at, dict(TISSUES), vessels, frozenset(BRAIN))
 
 

@@ -14,7 +14,7 @@ from mensura.phantom.scene import Anatomy
 from mensura.phantom.shapes import Points
 from mensura.phantom.simulation import Simulation, simulate
 from mensura.phantom.tissues import BRAIN, TISSUES, Label, Tissue
-from mensura.phantom.vessels import draw_lesions, draw_veins
+from mensura.phantom.vessels import draw_lesions, draw_vessels
 from mensura.scan import BoolArray, GradientEcho, Grid, ScanError
 
 MIDDLE = (0.0, -15.0, 6.0)
@@ -85,7 +85,7 @@ def head_anatomy(seed: int = 0, lesions: Sequence[str] = ()) -> Anatomy:
     """Seed → a head: shape, folds, veins and the susceptibility of the nuclei (±10 %) are its own."""
     random = np.random.default_rng([seed, 0])
     head = random_head(random)
-    vessels = [*draw_veins(random, head), *draw_lesions(random, lesions)]
+    vessels = [*draw_vessels(random, head), *draw_lesions(random, lesions)]
     tissues = dict(TISSUES)
     for label in VARYING:
         factor = 1 + 0.1 * float(random.standard_normal())
