@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,22 +53,22 @@ def true_maps(scene: Scene, scanner: Scanner) -> dict[str, TrueMap]:
     labels, purity = dominant(scene)
     tissues = dict(scene.anatomy.tissues)
     density, means = _weighted_means(scene, scanner.field_strength)
-    signs = {
-        sign: _average(scene, varied(f"chi_{word}", tissues, scanner.field_strength, np.zeros(1)))
-        for sign, word in (("positive", "plus"), ("negative", "minus"))
-    }
+    plus, minus = (
+        varied(name, tissues, scanner.field_strength, np.zeros(1)) for name in ("chi_plus", "chi_minus")
+    )
+    positive, negative = _averages(scene, [plus, minus])
     reference = (
         f"susceptibility relative to its mean over the brain mask, which is {scene.chi_reference:.5f} ppm "
         "relative to water"
     )
     maps = {
         "Chimap": TrueMap(scene.chi, "ppm", reference, True),
-        **{
-            f"desc-{sign}_Chimap": TrueMap(
-                chi, "ppm", f"susceptibility of the {sign} sources, relative to water"
-            )
-            for sign, chi in signs.items()
-        },
+        "desc-positive_Chimap": TrueMap(
+            positive, "ppm", "susceptibility of the paramagnetic sources, to water"
+        ),
+        "desc-negative_Chimap": TrueMap(
+            negative, "ppm", "susceptibility of the diamagnetic sources, to water"
+        ),
         "PDmap": TrueMap(100 * density, "percent", "proton density, of water's"),
     }
     for name, (_, unit, what, factor) in MEANS.items():
@@ -124,20 +125,25 @@ def _weighted_means(scene: Scene, field_strength: float) -> tuple[FloatArray, di
         return varied(name, tissues, field_strength, TEXTURE_NODES)
 
     weight = at_nodes("density")
-    density = _average(scene, weight)
-    means = {}
-    for name, (key, *_) in MEANS.items():
-        total = _average(scene, weight * at_nodes(key))
-        means[name] = np.divide(total, density, out=np.zeros_like(total), where=density > 0)
+    density, *totals = _averages(scene, [weight, *(weight * at_nodes(key) for key, *_ in MEANS.values())])
+    means = {
+        name: np.divide(total, density, out=np.zeros_like(total), where=density > 0)
+        for name, total in zip(MEANS, totals, strict=True)
+    }
     return density, means
 
 
-def _average(scene: Scene, values: NDArray[np.float64]) -> FloatArray:
-    """Values (label, texture) → their mean over the fine voxels of each voxel."""
-    table = np.repeat(values[None, :, :, None], 2, axis=3).astype(np.complex64)
+def _averages(scene: Scene, properties: Sequence[NDArray[np.float64]], at_once: int = 4) -> list[FloatArray]:
+    """Properties (label, texture) → their means over the fine voxels of each voxel; two ride in a complex number."""
     texture = on_grid(scene.texture.relaxation, scene.body)
     flat = np.full(scene.grid.shape, B1_NODES[0], np.float32)
-    pool = Pool(table, np.zeros(1, np.int64))
-    return np.ascontiguousarray(
-        sum_spins(pool, scene.labels, scene.field, texture, flat, np.zeros(1))[..., 0].real
-    )
+    pairs = [np.array([*properties[i : i + 2], *properties[-1:]][:2]) for i in range(0, len(properties), 2)]
+    found: list[FloatArray] = []
+    for start in range(0, len(pairs), at_once):
+        chunk = np.array([first + 1j * second for first, second in pairs[start : start + at_once]])
+        table = np.repeat(chunk[..., None], 2, axis=3).astype(np.complex64)
+        pool = Pool(table, np.zeros(len(chunk), np.int64))
+        sums = sum_spins(pool, scene.labels, scene.field, texture, flat, np.zeros(len(chunk)))
+        for v in range(len(chunk)):
+            found += [sums[..., v].real.copy(), sums[..., v].imag.copy()]
+    return found[: len(properties)]

@@ -25,7 +25,6 @@ from mensura.phantom.sequences.protocol import (
 )
 from mensura.qmri import equations
 
-
 PULSE = {
     "MTOffsetFrequency": 2000.0,
     "MTPulseShape": "GAUSSIAN",
