@@ -84,7 +84,7 @@ def _cortical(random: np.random.Generator, count: int = 26) -> list[Vessel]:
     return vessels
 
 
-def _pial(random: np.random.Generator, parents: Sequence[Vessel], each: int = 4) -> list[Vessel]:
+def _pial(random: np.random.Generator, parents: Sequence[Vessel], each: int = 2) -> list[Vessel]:
     """Thinner veins over the convexity, each of which joins a cortical one, coming from behind or from below."""
     drawn = []
     for parent in parents:
