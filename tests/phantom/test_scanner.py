@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bodies import FAT, TUMOUR, WATER, scene_of
+from bodies import FAT, TUMOUR, WATER, egg, scene_of
 from scipy import ndimage, stats
 
 from mensura.phantom.scanner import Scanner, acquire, random_pose, scan
-from mensura.phantom.scene import moved, refined
+from mensura.phantom.scene import ANISOTROPY, Texture, build_scene, moved, refined, rotation
 from mensura.phantom.sequences import SEQUENCES, protocol
 from mensura.phantom.truth import true_maps
 from mensura.scan import GAMMA_BAR, Grid, ScanError
@@ -184,6 +184,21 @@ def test_a_corrupted_volume_has_ghosts_and_the_others_none(scene, scanner):
             assert ghosts > 1.3 * np.abs(clean.images[..., v])[air].std()
         else:
             np.testing.assert_array_equal(spoiled.images[..., v], clean.images[..., v])
+
+
+def test_fibres_along_the_main_field_are_less_diamagnetic():
+    """Also when the body turns: the fibres turn with it, B0 stays."""
+    fibres = lambda points: tuple(np.full_like(points[0], c) for c in (0.0, 0.0, 1.0))  # noqa: E731
+    grid = Grid.from_voxel_size((16, 20, 14), (4, 4, 4))
+    turned = np.eye(4)
+    turned[:3, :3] = rotation((1, 0, 0), np.radians(40))
+    for pose, angle in ((None, 0.0), (turned, 40.0)):
+        straight, bundle = (
+            build_scene(replace(egg(WATER), fibres=f), grid, texture=Texture.draw(0), pose=pose)
+            for f in (None, fibres)
+        )
+        added = bundle.chi_reference - straight.chi_reference
+        assert added == pytest.approx(ANISOTROPY * (np.cos(np.radians(angle)) ** 2 - 1 / 3), abs=1e-6)
 
 
 def test_scanners_differ_by_seed_and_field(scene):

@@ -23,6 +23,9 @@ Pose = NDArray[np.float64]
 """Rigid motion (4×4, mm): where a point of the body at rest lies now."""
 TILT_AXIS = (0.8, 0.6, 0.0)
 """About which a tilted field of view is turned: between left-right and front-back."""
+ANISOTROPY = 0.016
+"""χ along less χ across the fibres of white matter, ppm (measured 0.0136 to 0.0192 by torque, PMC4431960; in vivo
+10.1016/j.neuroimage.2012.04.042). Taken as an apparent χ that depends on the direction, not as a tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +210,22 @@ def _susceptibility(anatomy: Anatomy, labels: Labels, fine: Grid, texture: Textu
         chi[i] = mean[labels[i]]
         if spread.any():
             chi[i] += spread[labels[i]] * texture.chi.on_plane(fine.affine, i, fine.shape[1:])
+    if anatomy.fibres is not None:
+        _add_anisotropy(chi, anatomy.fibres, fine)
     return chi
+
+
+def _add_anisotropy(chi: FloatArray, fibres: Callable[[Points], Points], fine: Grid) -> None:
+    """Adds Δχ·(cos²θ − 1/3), θ the angle between tract and B0, in place: fibres along B0 are less diamagnetic."""
+    axes = fine.affine[:3, :3] / np.array(fine.voxel_size)
+    b0 = (axes @ np.array(fine.b0_direction)).astype(np.float32)
+
+    def plane(i: int) -> None:
+        x, y, z = fibres(plane_points(fine, i))
+        along = x * b0[0] + y * b0[1] + z * b0[2]
+        chi[i] += np.float32(ANISOTROPY) * (along * along - (x * x + y * y + z * z) / 3)
+
+    each(plane, fine.shape[0])
 
 
 def _fields(

@@ -24,18 +24,27 @@ class Body:
     anatomy: Method
     names: str
     shape: tuple[int, int, int]
-    voxel_size: float
+    voxel_size: tuple[float, float, float]
 
 
 BODIES: Mapping[str, Body] = {
     "head": Body(
-        Method("mensura.phantom.head:head_anatomy", ""), "mensura.phantom.tissues:names", (164, 205, 205), 1.0
+        Method("mensura.phantom.head:head_anatomy", ""),
+        "mensura.phantom.labels:names",
+        (164, 205, 205),
+        (1.0, 1.0, 1.0),
+    ),
+    "liver": Body(
+        Method("mensura.phantom.liver:liver_anatomy", ""),
+        "mensura.phantom.labels:names",
+        (128, 96, 40),
+        (3.0, 3.0, 5.0),
     ),
     "vials": Body(
         Method("mensura.phantom.vials:vials_anatomy", ""),
         "mensura.phantom.vials:label_names",
         (112, 112, 112),
-        2.0,
+        (2.0, 2.0, 2.0),
     ),
 }
 """What can be simulated, by its name on the command line."""
@@ -90,7 +99,7 @@ def _one_site(place: Any, site: int, study: Mapping[str, Any], report: Callable[
     body, settings = BODIES[study["body"]], study["settings"]
     report("the anatomy and its field")
     anatomy = _anatomy(body, study)
-    size = tuple(study["voxel_size"]) or (body.voxel_size,)
+    size = tuple(study["voxel_size"]) or body.voxel_size
     edges = size * 3 if len(size) == 1 else size
     grid = scene.field_of_view(study["shape"] or body.shape, edges, anatomy.middle, study["b0_angle"])
     texture = scene.Texture.draw(study["seed"])
