@@ -131,7 +131,7 @@ def _tissue_at(points: Points, body: _Body) -> tuple[Labels, BoolArray]:
 def _outline(points: Points) -> Array:
     """Level set of the trunk, a superellipse flattened at the back."""
     x, y, _ = points
-    width, depth = np.float32(168), np.where(y > 0, np.float32(112), np.float32(102))
+    width, depth = np.float32(168), np.float32(112)
     radius = (np.abs(x / width) ** 2.5 + np.abs(y / depth) ** 2.5) ** np.float32(0.4)
     level: Array = (radius - 1) * np.float32(108)
     return level
@@ -207,13 +207,13 @@ def _ribs(points: Points, wall: Array, labels: Labels) -> None:
 def _spine(points: Points, labels: Labels) -> None:
     """Draws vertebrae with their cortex and discs, the canal with its cord, and the spinous processes."""
     x, y, z = points
-    body = np.hypot(x, (y + 58) * np.float32(1.15)) - 21
+    body = np.hypot(x, (y + 50) * np.float32(1.15)) - 21
     disc = np.abs((z + 320) % 34 - 17) > 13.5
     labels[body < 0] = Label.BONE
     labels[(body < -2) & ~disc] = Label.VERTEBRA
     labels[(body < -1) & disc] = Label.MUSCLE
-    arch = tube(points, ((0, -86, -300), (0, -86, 300)), (13.0, 13.0))
-    process = (np.abs(x) < 4) & (y < -90) & (y > -104) & ~disc
+    arch = tube(points, ((0, -78, -300), (0, -78, 300)), (12.5, 12.5))
+    process = (np.abs(x) < 4) & (y < -84) & (y > -96) & ~disc
     labels[(arch < 0) | process] = Label.BONE
     labels[arch < -4] = Label.CSF
     labels[arch < -8.5] = Label.BRAINSTEM
@@ -221,8 +221,8 @@ def _spine(points: Points, labels: Labels) -> None:
 
 def _draw_vessels(random: np.random.Generator, body: _Body) -> list[Vessel]:
     """Aorta and caval vein; hepatic veins that drain into it; the portal vein and its branches."""
-    caval = rounded([(26, -30, -230), (26, -30, -60), (28, -26, 0), (26, -14, 40), (18, 0, 80)])
-    aorta = rounded([(-8, -28, -230), (-8, -29, 0), (-10, -36, 60), (-14, -50, 230)])
+    caval = rounded([(25, -22, -230), (25, -22, -60), (27, -20, 0), (26, -12, 40), (18, 0, 80)])
+    aorta = rounded([(-8, -19, -230), (-8, -20, 0), (-12, -26, 60), (-22, -38, 230)])
     drawn = [Vessel(caval, 11.0, Label.VEIN), Vessel(aorta, 11.0, Label.ARTERY)]
     for aim in ((122, -18, -2), (78, 34, -2), (-8, 46, 26)):
         drawn += _tree(random, (27, -16, 34), aim, 4.6)
