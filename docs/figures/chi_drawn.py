@@ -366,7 +366,9 @@ def background(
     for colour, (name, values) in zip(LINES, errors.items(), strict=False):
         error.plot(middle, values, "o-", color=colour, label=name)
     error.set(
-        ylim=(0, None), xlabel="depth below the brain's surface (mm)", title="error of the local field (ppb)"
+        ylim=(0, 1.25 * error.get_ylim()[1]),
+        xlabel="depth below the brain's surface (mm)",
+        title="error of the local field (ppb)",
     )
     error.legend()
     return figure

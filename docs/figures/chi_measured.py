@@ -23,7 +23,8 @@ from mensura.score import coverage, nrmse
 Inversion = Callable[..., FloatArray]
 CONE = 0.1
 """Frequencies with |D| below this are called the cone."""
-NOISE_UNIT = 1e-3
+NOISE = 1e-3
+"""The white noise of the field (ppm) that is sent through TKD."""
 FAR = 9.0
 """What lies farther than this (mm) from the calcification is scored apart."""
 DEFAULTS: Mapping[str, tuple[Inversion, str, float]] = {
@@ -63,15 +64,15 @@ def noise_by_angle(thresholds: Sequence[float], size: int = 96, draws: int = 4) 
     power = {t: np.zeros(angle.size) for t in thresholds}
     taper = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
     window = taper[:, None, None] * taper[:, None] * taper
-    unit = 1e-6 * np.sum(window**2) * draws
+    unit = NOISE**2 * np.sum(window**2) * draws
     variance = dict.fromkeys(thresholds, 0.0)
     maps: dict[float, FloatArray] = {}
     for seed in range(draws):
-        noise = np.random.default_rng(seed).standard_normal(mask.shape, dtype=np.float32) * np.float32(1e-3)
+        noise = np.random.default_rng(seed).standard_normal(mask.shape, dtype=np.float32) * np.float32(NOISE)
         for t in thresholds:
             chi = dipole.tkd(noise, mask, grid, threshold=t)
             power[t] += _mean_by(np.abs(np.fft.rfftn(window * chi)) ** 2, bins, angle.size) / unit
-            variance[t] += float(np.var(chi, dtype=np.float64)) / 1e-6 / draws
+            variance[t] += float(np.var(chi, dtype=np.float64)) / NOISE**2 / draws
             maps.setdefault(t, chi)
     closed = {t: closed_gain(np.radians(angle), t) for t in thresholds}
     gain = {t: (float(np.sqrt(variance[t])), closed_total(t)) for t in thresholds}
@@ -161,8 +162,7 @@ def inverted(case: Case, name: str, factor: float = 1.0, **more: Any) -> FloatAr
 def scores(case: Case, chi: FloatArray) -> Scores:
     """χ (ppm) → its errors over the brain less one voxel."""
     truth, lesion = case.scan.chi, case.calcification
-    distance = distance_transform_edt(~lesion, sampling=case.scan.grid.voxel_size)
-    far, near = case.scored & (distance > FAR), case.scored & (distance < FAR / 2)
+    far, near = case.scored & ~around(case), case.scored & around(case, FAR / 2)
     difference = np.where(case.scored, chi - truth, 0)
     difference = np.where(case.scored, difference - difference[case.scored].mean(), 0).astype(np.float32)
     inside, off = cone_parts(difference, case.scored, case.scan.grid)
@@ -172,10 +172,19 @@ def scores(case: Case, chi: FloatArray) -> Scores:
         far=nrmse(chi, truth, far),
         cone=inside,
         rest=off,
-        lesion=float(chi[lesion].mean()) - shift,
-        total=100 * float((chi[near] - shift).sum() / truth[near].sum()),
+        lesion=float(chi[lesion].mean()) - shift if lesion.any() else 0.0,
+        total=100 * float((chi[near] - shift).sum() / truth[near].sum()) if near.any() else 0.0,
         slope=float(np.polyfit(truth[far], chi[far], 1)[0]),
     )
+
+
+def around(case: Case, distance: float = FAR) -> BoolArray:
+    """The voxels within a distance (mm) of the calcification."""
+    lesion = case.calcification
+    if not lesion.any():
+        return lesion
+    near: BoolArray = distance_transform_edt(~lesion, sampling=case.scan.grid.voxel_size) <= distance
+    return near
 
 
 def cone_parts(
@@ -254,7 +263,8 @@ def by_depth(values: FloatArray, mask: BoolArray, depth: FloatArray, edges: Arra
 
 
 def root_mean_square(values: FloatArray) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+    """Root mean square of an array; 0 if it is empty."""
+    return 0.0 if not values.size else float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
 def centred_error(case: Case, local: FloatArray, kept: BoolArray) -> tuple[FloatArray, BoolArray]:
@@ -281,10 +291,12 @@ def local_fields(case: Case) -> dict[str, tuple[FloatArray, BoolArray]]:
 
 
 def chains(case: Case, measured: bool) -> dict[str, tuple[FloatArray, BoolArray]]:
-    """χ and where it has a value: two steps with TV, and one step, from the measured or the true total field."""
+    """χ and where it has a value: two steps with TV, and one step, from the measured or the true total field.
+
+    The weights are those of the measurement either way.
+    """
     mask, grid = case.scan.mask, case.scan.grid
-    total = np.nan_to_num(case.total) if measured else case.scan.total_field * mask
-    std = case.std if measured else None
+    total, std = np.nan_to_num(case.total) if measured else case.scan.total_field * mask, case.std
     found = {}
     for name, remove in (
         ("V-SHARP, then TV", background.vsharp),
@@ -307,6 +319,6 @@ def chain_scores(case: Case, chi: FloatArray, kept: BoolArray, rim: float = 6.0)
     return {
         "error": nrmse(filled, case.scan.chi, case.scored),
         "coverage": coverage(kept, case.scored),
-        "rim": 1e3 * float(np.sqrt(np.mean(difference[near] ** 2))),
-        "deep": 1e3 * float(np.sqrt(np.mean(difference[deep] ** 2))),
+        "rim": 1e3 * root_mean_square(difference[near]),
+        "deep": 1e3 * root_mean_square(difference[deep]),
     }
