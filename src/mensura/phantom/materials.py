@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.phantom.acquire import B1_NODES, TEXTURE_NODES
-from mensura.phantom.tissues import Tissue, properties
+from mensura.phantom.dispersion import at_field
+from mensura.phantom.labels import Label
+from mensura.phantom.tissues import TISSUES, Tissue, properties
 
 Lattice = NDArray[np.float64]
 VARIATION = {"density": 0.015, "t1": 0.03, "t2": 0.03, "r2prime": 0.08, "mt_saturation": 0.03, "ktrans": 0.1}
@@ -17,8 +19,6 @@ together, R2′ and MT shrink, as where there is more water)."""
 FALLING = {"r2prime", "mt_saturation"}
 UNIFORM_BELOW = 0.005
 """Tissues whose χ varies by less (ppm), fluids and vials, do not vary in their other properties either."""
-FAT_T1, FAT_T2 = {1.5: 0.30, 3.0: 0.38, 7.0: 0.46}, 0.07
-"""Of the fat pool itself, s, wherever it lies (methylene; T1 by field strength in T)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,10 @@ def varied(name: str, tissues: dict[int, Tissue], field_strength: float, nodes: 
 
 
 def materials(tissues: dict[int, Tissue], field_strength: float) -> tuple[Material, Material | None]:
-    """Property table, field strength (T) → the water and the fat of every tissue (None where nothing is fatty)."""
+    """Property table, field strength (T) → the water and the fat of every tissue (None where nothing is fatty).
+
+    The fat of any tissue relaxes as adipose tissue does.
+    """
     uneven = bool((properties("texture", tissues) >= UNIFORM_BELOW).any())
     nodes = TEXTURE_NODES if uneven else np.zeros(1)
 
@@ -80,13 +83,12 @@ def materials(tissues: dict[int, Tissue], field_strength: float) -> tuple[Materi
     )
     if not fatty.any():
         return water, None
-    own = np.interp(field_strength, list(FAT_T1), list(FAT_T1.values()))
-    none = np.zeros_like(t1)
+    pure, none = TISSUES[Label.FAT], np.zeros_like(t1)
     fat = replace(
         water,
         density=density * fatty,
-        t1=np.full_like(t1, own),
-        t2=np.full_like(t2, FAT_T2),
+        t1=np.full_like(t1, at_field(pure.t1, field_strength)),
+        t2=np.full_like(t2, at_field(pure.t2, field_strength)),
         mt_saturation=none,
         ktrans=none,
         ve=none,
