@@ -10,11 +10,11 @@ from mensura.phantom.liver import (
     NORMAL_FAT,
     NORMAL_IRON,
     liver_anatomy,
-    liver_grid,
     liver_iron,
     liver_r2star,
     liver_tissue,
 )
+from mensura.phantom.scene import field_of_view
 from mensura.phantom.simulation import simulate
 from mensura.phantom.tissues import TISSUES, properties
 from mensura.phantom.tubes import paint
@@ -188,7 +188,7 @@ def test_every_seed_is_another_body():
 def test_a_scan_of_it_has_its_iron():
     """The truth's R2* and χ in the liver are those of the load; a healthy one stands out less."""
     scan = GradientEcho((0.0012, 0.0024, 0.0036), 1.5, 0.02, 0.15)
-    grid = liver_grid((46, 34, 16), (8.0, 8.0, 8.0))
+    grid = field_of_view((46, 34, 16), (8.0, 8.0, 8.0), (0, 0, 0))
     loaded, healthy = (
         simulate(liver_anatomy(0, iron=iron, fat_fraction=0.05), grid, scan, snr=float("inf"))
         for iron in (8.0, 0.6)
@@ -202,6 +202,6 @@ def test_a_scan_of_it_has_its_iron():
 
 
 def test_the_slab_is_centred():
-    grid = liver_grid()
+    grid = field_of_view((128, 96, 40), (3.0, 3.0, 5.0), (0, 0, 0))
     middle = grid.affine @ np.array([*((n - 1) / 2 for n in grid.shape), 1])
     np.testing.assert_allclose(middle[:3], 0, atol=1e-9)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mensura.methods import Tunable
 from mensura.phantom.dispersion import at_field
 from mensura.phantom.labels import Label
 from mensura.phantom.scene import Anatomy
@@ -25,7 +27,7 @@ from mensura.phantom.shapes import (
 from mensura.phantom.surroundings import Box
 from mensura.phantom.tissues import TISSUES, Tissue
 from mensura.phantom.tubes import Vessel, rounded, spaced, tapered
-from mensura.scan import BoolArray, Grid, ScanError
+from mensura.scan import BoolArray, ScanError
 
 Labels = NDArray[np.uint8]
 FIELDS = (0.55, 1.5, 3.0, 7.0)
@@ -75,7 +77,12 @@ def liver_tissue(iron: float = NORMAL_IRON, fat_fraction: float = NORMAL_FAT) ->
     )
 
 
-def liver_anatomy(seed: int = 0, *, iron: float = 5.0, fat_fraction: float = 0.15) -> Anatomy:
+def liver_anatomy(
+    seed: int = 0,
+    *,
+    iron: Annotated[float, Tunable("mg/g", "iron of the liver, per dry weight")] = 5.0,
+    fat_fraction: Annotated[float, Tunable("", "share of the liver's protons in fat, 0 to 1")] = 0.15,
+) -> Anatomy:
     """Seed, liver iron (mg per g dry weight) and fat fraction → an abdomen whose `in_brain` is the liver.
 
     The body's outline, the liver's shape and its vessels differ from seed to seed. Lungs lie above
@@ -87,13 +94,6 @@ def liver_anatomy(seed: int = 0, *, iron: float = 5.0, fat_fraction: float = 0.1
     tissues = {**TISSUES, Label.LIVER: liver_tissue(iron, fat_fraction)}
     covered = frozenset({Label.LIVER, Label.FAT, Label.MUSCLE, Label.LUNG})
     return Anatomy(lambda points: _tissue_at(points, body), tissues, vessels, covered, box=BODY_BOX)
-
-
-def liver_grid(shape: tuple[int, int, int] = (128, 96, 40), voxel_size: Triple = (3.0, 3.0, 5.0)) -> Grid:
-    """Shape and voxel size (mm) → an axial slab through the liver."""
-    affine = np.diag([*voxel_size, 1.0])
-    affine[:3, 3] = [-(n - 1) / 2 * v for n, v in zip(shape, voxel_size, strict=True)]
-    return Grid(shape, affine)
 
 
 @dataclass(frozen=True, eq=False)
