@@ -37,7 +37,7 @@ def real_folds() -> Simulation:
     """The head around a segmented real brain, scanned at 1 mm."""
     import nibabel as nib
 
-    from mensura.phantom.graft import head_around
+    from mensura.phantom.head import head_around
 
     image = nib.load(LABELS)
     labels = np.asarray(image.dataobj)[:, :, :, 0, 6].astype(np.uint8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mensura.phantom.shapes import Array, Points, Waves, ellipsoid
+from mensura.phantom.shapes import Array, Points, Waves, ellipsoid, mirrored, subset
 from mensura.phantom.tissues import Label
 
 Labels = NDArray[np.uint8]
@@ -90,7 +90,14 @@ def cerebellum_labels(points: Points, hull: Array, folding: Folding) -> Labels:
     labels = np.full(depth.shape, Label.CEREBELLAR_WHITE, np.uint8)
     labels[pial < 1.6] = Label.CEREBELLAR_CORTEX
     labels[pial < 0] = Label.CSF
-    nucleus = ellipsoid((np.abs(points[0]), points[1], points[2]), (15, -57, -35), (6.5, 8.5, 5.5))
-    ribbon = np.abs(nucleus + np.float32(1.3) + np.float32(0.7) * folding.bend(points)) < 1.2
-    labels[ribbon & (nucleus < 1.5)] = Label.DENTATE
+    dentate(points, labels, folding)
     return labels
+
+
+def dentate(points: Points, labels: Labels, folding: Folding) -> None:
+    """Draws the dentate nuclei, crumpled shells, over the cerebellar white matter among the labels, in place."""
+    near = np.flatnonzero(labels == Label.CEREBELLAR_WHITE)
+    side = mirrored(subset(points, near))
+    shell = ellipsoid(side, (15, -57, -35), (7.5, 9.5, 6.5))
+    crumpled = np.abs(shell + np.float32(1.3) + np.float32(0.8) * folding.bend(subset(points, near))) < 1.1
+    labels[near[crumpled & (shell < 1.5)]] = Label.DENTATE

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mensura.phantom.anatomy import Labels, random_head, tissue_at
-from mensura.phantom.scene import Anatomy
-from mensura.phantom.shapes import Points
+from mensura.methods import Tunable
+from mensura.phantom import anatomy, template
+from mensura.phantom.anatomy import Head, Labels, random_filling, random_folding, random_head
+from mensura.phantom.fields import held, random_warp
+from mensura.phantom.scene import Anatomy, field_of_view
+from mensura.phantom.shapes import Points, random_waves, subset
 from mensura.phantom.simulation import Simulation, simulate
 from mensura.phantom.tissues import BRAIN, TISSUES, Label, Tissue
+from mensura.phantom.tracts import WHITE, tract_directions
 from mensura.phantom.vessels import draw_lesions, draw_vessels
 from mensura.scan import BoolArray, GradientEcho, Grid, ScanError
 
 MIDDLE = (0.0, -15.0, 6.0)
 """The point of the head (mm) that lies at the centre of the field of view."""
-TILT_AXIS = (0.8, 0.6, 0.0)
+SIZE, SPREAD = 0.93, 0.02
+"""A head against the template, which is larger than most, along each axis: mean and standard deviation."""
+WARP = ((1.8, 6, (70.0, 180.0)), (0.5, 10, (28.0, 50.0)))
+"""How heads deviate from the template beyond that: see `fields.Band`."""
+SULCI = (0.12, 10, (25.0, 60.0))
+"""How the width of the sulci varies, in units of the template's tissue field (about a millimetre)."""
 VARYING = (
     Label.CAUDATE,
     Label.PUTAMEN,
@@ -47,19 +56,20 @@ def simulate_head(
     lesions: Sequence[str] = (),
     supersampling: int = 2,
     phase_offset: float = 1.5,
+    base: str = "template",
 ) -> Simulation:
     """Shape, voxel size (mm) and protocol → a scan of the seeded head and its truth.
 
     `echo_times` and `repetition_time` in s, `flip_angle` in degrees. With `b0_angle` (degrees) the head is
     sampled on a grid tilted by that angle about an axis between left-right and front-back, while B0 stays
-    along the scanner's z. `lesions` are names from `vessels.LESIONS`. The rest as in `scanner.simulate`.
+    along the scanner's z. `lesions` and `base` as in `head_anatomy`, the rest as in `simulation.simulate`.
     """
     acquisition = GradientEcho(
         tuple(echo_times), field_strength, repetition_time, float(np.radians(flip_angle)), readout
     )
     _check(acquisition, snr, supersampling)
     return simulate(
-        head_anatomy(seed, lesions),
+        head_anatomy(seed, lesions=lesions, base=base),
         head_grid(shape, voxel_size, b0_angle),
         acquisition,
         snr=snr,
@@ -81,16 +91,74 @@ def _check(acquisition: GradientEcho, snr: float, supersampling: int) -> None:
         raise ScanError(f"a supersampling of {supersampling} is not possible; choose 1 to 8")
 
 
-def head_anatomy(seed: int = 0, lesions: Sequence[str] = ()) -> Anatomy:
-    """Seed → a head: shape, folds, veins and the susceptibility of the nuclei (±10 %) are its own."""
+def head_anatomy(
+    seed: int = 0,
+    *,
+    lesions: Annotated[Sequence[str], Tunable("", "lesions, by their names in phantom/lesions.py")] = (),
+    base: Annotated[str, Tunable("", "template: real folds; analytic: drawn ones")] = "template",
+    tracts: Annotated[bool, Tunable("", "χ of white matter by the direction of its tracts")] = False,
+) -> Anatomy:
+    """Seed → a head: size, shape, folds, veins and the susceptibility of the nuclei (±10 %) are its own.
+
+    `lesions` are names from `lesions.LESIONS`. With `tracts`, the anatomy knows the direction of its tracts.
+    """
+    if base not in ("template", "analytic"):
+        raise ScanError(f"there is no base {base!r} of a head; choose template or analytic")
     random = np.random.default_rng([seed, 0])
-    head = random_head(random)
+    if base == "analytic":
+        head = random_head(random)
+        return _anatomy(lambda points: anatomy.tissue_at(points, head), head, random, lesions, tracts)
+    brain = template.template()
+    head = _varied(random, brain)
+    return _anatomy(lambda points: template.tissue_at(points, brain, head), head, random, lesions, tracts)
+
+
+def head_around(segmentation: Labels, grid: Grid, seed: int = 0, lesions: Sequence[str] = ()) -> Anatomy:
+    """Segmentation (1 grey matter, 2 white matter, 3 CSF; 0 elsewhere) in MNI space → a head to be scanned.
+
+    Deep nuclei, vessels, skull, face and air spaces are drawn where a standard brain has them, so the grid's
+    affine must lead to MNI coordinates (mm). Raises ScanError where grey or white matter is missing.
+    """
+    random = np.random.default_rng([seed, 0])
+    brain = template.segmented(segmentation, grid)
+    head = Head(random_folding(random), *random_filling(random), surface=brain.hull)
+    return _anatomy(lambda points: template.tissue_at(points, brain, head), head, random, lesions)
+
+
+def _varied(random: np.random.Generator, brain: template.Brain) -> Head:
+    """Draws how one head deviates from the template."""
+    x, y, z = 1 / (SIZE + SPREAD * random.standard_normal(3))
+    warp = random_warp(random, WARP, (float(x), float(y), float(z)))
+    size, count, lengths = SULCI
+    openness = held([(size, random_waves(random, count, lengths))])
+    return Head(random_folding(random), *random_filling(random), warp, brain.hull, openness)
+
+
+def _anatomy(
+    tissue_at: Callable[[Points], tuple[Labels, BoolArray]],
+    head: Head,
+    random: np.random.Generator,
+    lesions: Sequence[str],
+    tracts: bool = False,
+) -> Anatomy:
+    """The anatomy with its vessels and lesions and with nuclei whose susceptibility is its own."""
     vessels = [*draw_vessels(random, head), *draw_lesions(random, lesions)]
     tissues = dict(TISSUES)
     for label in VARYING:
         factor = 1 + 0.1 * float(random.standard_normal())
         tissues[label] = replace(tissues[label], chi_plus=tissues[label].chi_plus * factor)
-    return Anatomy(lambda points: tissue_at(points, head), tissues, vessels, frozenset(BRAIN))
+
+    def fibres(points: Points) -> Points:
+        white = np.isin(tissue_at(points)[0], WHITE)
+        directions = [np.zeros(points[0].shape, np.float32) for _ in range(3)]
+        along = tract_directions(head.displaced(subset(points, white)), head)
+        for component, found in zip(directions, along, strict=True):
+            component[white] = found
+        return directions[0], directions[1], directions[2]
+
+    return Anatomy(
+        tissue_at, tissues, vessels, frozenset(BRAIN), fibres if tracts else None, middle=MIDDLE
+    )  # fmt: skip
 
 
 def anatomy_from_labels(
@@ -121,15 +189,7 @@ def anatomy_from_labels(
 
 def head_grid(shape: Sequence[int], voxel_size: Sequence[float], b0_angle: float = 0.0) -> Grid:
     """Shape, voxel size (mm), tilt (degrees) → the grid centred on the head."""
-    if len(shape) != 3 or len(voxel_size) != 3 or min(shape) < 1 or min(voxel_size) <= 0:
-        raise ScanError(
-            f"a shape of three sizes and a voxel size of three lengths are needed, not {shape}, {voxel_size}"
-        )
-    nx, ny, nz = (int(n) for n in shape)
-    affine = np.eye(4)
-    affine[:3, :3] = _rotation(np.array(TILT_AXIS), np.radians(b0_angle)) * np.asarray(voxel_size, float)
-    affine[:3, 3] = np.array(MIDDLE) - affine[:3, :3] @ ((np.array([nx, ny, nz]) - 1) / 2)
-    return Grid((nx, ny, nz), affine)
+    return field_of_view(shape, voxel_size, MIDDLE, b0_angle)
 
 
 def _cells(points: Points, inverse: NDArray[np.float64]) -> list[NDArray[np.intp]]:
@@ -140,10 +200,3 @@ def _cells(points: Points, inverse: NDArray[np.float64]) -> list[NDArray[np.intp
             np.rint(points[0] * row[0] + points[1] * row[1] + points[2] * row[2] + row[3]).astype(np.intp)
         )
     return rows
-
-
-def _rotation(axis: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    """Rotation matrix about an axis (Rodrigues)."""
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)

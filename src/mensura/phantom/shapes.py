@@ -55,7 +55,7 @@ def mirrored(points: Points) -> Points:
     return np.abs(points[0]), points[1], points[2]
 
 
-def subset(points: Points, chosen: NDArray[np.bool_]) -> Points:
+def subset(points: Points, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Points:
     """The chosen points, as flat arrays."""
     return points[0][chosen], points[1][chosen], points[2][chosen]
 

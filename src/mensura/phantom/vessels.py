@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mensura.phantom.anatomy import Head, cerebrum
+from mensura.phantom.anatomy import Head
 from mensura.phantom.arteries import draw_arteries
 from mensura.phantom.labels import BRAIN, Label
 from mensura.phantom.lesions import LESIONS, draw_lesions
@@ -42,17 +42,17 @@ def draw_vessels(random: np.random.Generator, head: Head) -> list[Vessel]:
 def draw_veins(random: np.random.Generator, head: Head) -> list[Vessel]:
     """Draws the veins of one head: small ones drain into larger ones, and all into the sinuses."""
     small, superficial = random.spawn(2)
-    cortical, medullary = _cortical(random), _medullary(random)
-    drawn = [*_sinuses(), *_deep_veins(), *_collectors(), *cortical, *medullary]
-    drawn += [*_pial(superficial, cortical), *_branches(small, medullary)]
+    cortical, medullary = _cortical(random, head), _medullary(random)
+    drawn = [*_sinuses(head), *_deep_veins(), *_collectors(), *cortical, *medullary]
+    drawn += [*_pial(superficial, cortical, head), *_branches(small, medullary)]
     return [Vessel(undisplaced(spaced(v.path), head), v.radius, v.label, v.over) for v in drawn]
 
 
-def _sinuses() -> list[Vessel]:
+def _sinuses(head: Head) -> list[Vessel]:
     """Sagittal, straight, transverse and sigmoid sinuses."""
     angle = np.radians(np.linspace(25, 197, 60))
     arch = np.stack([0 * angle, np.cos(angle), np.sin(angle)], 1).astype(np.float32)
-    sagittal = _on_surface(arch, 2.6)
+    sagittal = _on_surface(arch, 2.6, head)
     confluence = tuple(float(v) for v in sagittal[-1])
     side = [confluence, (28, -94, -13), (52, -72, -19), (59, -50, -26), (54, -42, -46), (38, -34, -62)]
     straight = [(0, -44, 12), (0, -62, 3), confluence]
@@ -70,7 +70,7 @@ def _collectors() -> list[Vessel]:
     return [Vessel(rounded(path) * flip, 0.6) for path in COLLECTORS for flip in flips]
 
 
-def _cortical(random: np.random.Generator, count: int = 26) -> list[Vessel]:
+def _cortical(random: np.random.Generator, head: Head, count: int = 26) -> list[Vessel]:
     """Veins that run over the convexity, in the mouth of the sulci, up to the sagittal sinus."""
     vessels = []
     for i in range(count):
@@ -80,11 +80,11 @@ def _cortical(random: np.random.Generator, count: int = 26) -> list[Vessel]:
         rise = np.linspace(low, np.pi / 2, steps)
         lean = tilt + 0.18 * np.cumsum(random.standard_normal(steps)) / np.sqrt(steps)
         ray = np.stack([side * np.cos(rise), np.sin(lean) * 1.1, np.sin(rise) * np.cos(lean)], 1)
-        vessels.append(Vessel(_on_surface(ray.astype(np.float32), -1.2), random.uniform(0.6, 1.2)))
+        vessels.append(Vessel(_on_surface(ray.astype(np.float32), -1.2, head), random.uniform(0.6, 1.2)))
     return vessels
 
 
-def _pial(random: np.random.Generator, parents: Sequence[Vessel], each: int = 2) -> list[Vessel]:
+def _pial(random: np.random.Generator, parents: Sequence[Vessel], head: Head, each: int = 2) -> list[Vessel]:
     """Thinner veins over the convexity, each of which joins a cortical one, coming from behind or from below."""
     drawn = []
     for parent in parents:
@@ -96,7 +96,7 @@ def _pial(random: np.random.Generator, parents: Sequence[Vessel], each: int = 2)
             wind = 0.012 * np.cumsum(random.standard_normal((16, 3)), axis=0) * (away > 0)
             rays = np.asarray(joint + away * (across - np.array([0, 0, 0.4])) + wind, np.float32)
             rays[0] = joint
-            drawn.append(Vessel(_on_surface(rays, -1.2), 0.6 * parent.radius))
+            drawn.append(Vessel(_on_surface(rays, -1.2, head), 0.6 * parent.radius))
     return drawn
 
 
@@ -138,12 +138,12 @@ def _unit(direction: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(direction / np.linalg.norm(direction), np.float64)
 
 
-def _on_surface(rays: Path, height: float) -> Path:
-    """Directions from the middle of the cerebrum → points `height` mm above its surface."""
+def _on_surface(rays: Path, height: float, head: Head) -> Path:
+    """Directions from the middle of the cerebrum → points `height` mm above the brain's hull."""
     low, high = np.zeros(len(rays), np.float32), np.full(len(rays), 120, np.float32)
     for _ in range(18):
         middle = (low + high) / 2
-        inside = cerebrum(columns((CENTRE + middle[:, None] * rays).astype(np.float32))) < height
+        inside = head.surface(columns((CENTRE + middle[:, None] * rays).astype(np.float32))) < height
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return np.asarray(CENTRE + low[:, None] * rays, np.float32)
 
