@@ -225,7 +225,15 @@ def test_rankings_put_the_best_first_and_name_failures() -> None:
     text = ranking.markdown(rows)
     assert text.index("| good |") < text.index("| **default** |") < text.index("| broken |")
     assert "1 failed" in text
-    assert scaled(rows[0], 10.0) == pytest.approx(20 + 30), "one call of 2 s, and 3 s around it"
+
+
+def test_a_forecast_counts_calls_what_is_around_them_and_undisturbed_cores() -> None:
+    alone = example("tv", seconds="2", cpu_seconds="3", row_seconds="5")
+    assert scaled(alone, 10.0) == pytest.approx(20 + 30), "one call of 2 s, and 3 s around it"
+    assert scaled(example("tv", seconds="0.1", cpu_seconds="0.1", row_seconds="0.5"), 10.0) == pytest.approx(
+        1 + 2
+    )
+    assert scaled(alone | {"cpu_seconds": "1"}, 10.0) == pytest.approx(25), "others had half of the time"
 
 
 def test_the_figure_has_a_panel_for_each_stage(tmp_path: Path) -> None:

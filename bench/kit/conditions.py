@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mensura.phantom.head import simulate_head
+from mensura.phantom.lesions import LESIONS
 from mensura.phantom.simulation import Simulation
 
 PROTOCOLS: Mapping[float, tuple[tuple[float, ...], float]] = {
@@ -18,8 +19,8 @@ PROTOCOLS: Mapping[float, tuple[tuple[float, ...], float]] = {
     7.0: ((0.004, 0.009, 0.014, 0.019), 0.025),
 }
 """Field strength (T) → echo times and repetition time (s), as such scans are made."""
-LESIONS = ("calcification", "haemorrhage")
 SEED, OTHER_SEED = 2026, 31
+ALL = tuple(LESIONS)
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,18 @@ FULL = (
     Condition("2mm SNR20", SMALL, MM2, snr=20.0),
     Condition("2mm oblique", SMALL, MM2, b0_angle=30.0),
     Condition("2mm anisotropic", SMALL_FLAT, FLAT2),
-    Condition("2mm lesions", SMALL, MM2, lesions=LESIONS),
+    Condition("2mm lesions", SMALL, MM2, lesions=ALL),
     Condition("2mm other head", SMALL, MM2, seed=OTHER_SEED),
-    Condition("2mm hard", SMALL_FLAT, FLAT2, 7.0, 20.0, 30.0, LESIONS),
+    Condition("2mm hard", SMALL_FLAT, FLAT2, 7.0, 20.0, 30.0, ALL),
     Condition("1mm", LARGE, MM1),
     Condition("1mm 1.5T SNR20", LARGE, MM1, field_strength=1.5, snr=20.0),
-    Condition("1mm 7T lesions", LARGE, MM1, field_strength=7.0, lesions=LESIONS),
+    Condition("1mm 7T lesions", LARGE, MM1, field_strength=7.0, lesions=ALL),
     Condition("1mm anisotropic", LARGE_FLAT, FLAT1),
     Condition("1mm oblique other head", LARGE, MM1, b0_angle=30.0, seed=OTHER_SEED),
 )
 SMOKE = (
     Condition("3mm", (54, 64, 54), (3.0, 3.0, 3.0)),
-    Condition("3mm hard", (72, 86, 36), (2.25, 2.25, 4.5), 7.0, 20.0, 30.0, LESIONS),
+    Condition("3mm hard", (72, 86, 36), (2.25, 2.25, 4.5), 7.0, 20.0, 30.0, ALL),
 )
 TINY = Condition("4mm", (40, 48, 40), (4.0, 4.0, 4.0), supersampling=1)
 """What every method is called on before it is timed."""

@@ -21,7 +21,7 @@ import numba
 from kit import measuring
 from kit.conditions import TINY, Condition
 from kit.inputs import Chain, Source, Truth, apply, order, upstream
-from kit.measuring import Measured, measure
+from kit.measuring import Measured, measure, timed
 from kit.scoring import Case, command_scores, leading, scores
 from kit.table import Key, Row, Table
 from mensura.io import nifti
@@ -35,11 +35,11 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "mensura run": (),
     "two steps": ("--background", "vsharp", "--dipole", "tv"),
     "plain": (
-        *("--offset", "none", "--unwrap.romeo.individual", "true", "--field", "linear"),
-        *("--background", "vsharp", "--dipole", "tv"),
+        *("--unwrap.romeo.individual", "true", "--field", "linear"),
+        *("--background", "vsharp", "--dipole", "tkd"),
     ),
 }
-"""Ways through the whole chain: the defaults, the usual two steps, and what one would write first."""
+"""Ways through the whole chain: the defaults, the usual two steps, and the simplest of everything that is sound."""
 RUN = """
 import sys
 from mensura.cli import main
@@ -82,7 +82,7 @@ def run(plan: Plan, table: Table) -> int:
     left = missing(plan, table)
     if not left:
         return 0
-    warm_up(plan, {key[1:] for _, wanted in left for key in wanted})
+    warm_up(plan, (key[1:] for _, wanted in left for key in wanted))
     clock = _Clock(sum(c.voxels * len(wanted) for c, wanted in left))
     gc.collect()
     gc.freeze()  # what is there by now stays, and need not be looked through before every row
@@ -102,7 +102,7 @@ def warm_up(plan: Plan, wanted: Iterable[tuple[str, ...]]) -> None:
     before = time.perf_counter()
     scan, plan.compiling[SIMULATE, "head"] = _first(TINY.scan)
     head = Head(scan, plan.threads)
-    for stage, method, source in sorted(wanted, key=lambda entry: _place(entry[0])):
+    for stage, method, source in sorted(dict.fromkeys(wanted), key=lambda entry: entry[0] == COMMAND):
         with suppress(Exception):
             if method == next(iter(COMMANDS)):
                 head.command(method)
@@ -118,11 +118,6 @@ def _first(work: Callable[[], Any]) -> tuple[Any, float]:
     """The result of a first call, and how many seconds longer than the second it took."""
     first, second = measure(work, 1), measure(work, 1)
     return first.result, max(first.seconds - second.seconds, 0)
-
-
-def _place(stage: str) -> int:
-    ordered = order(stages())
-    return ordered.index(stage) if stage in ordered else len(ordered)
 
 
 def results(condition: Condition, wanted: Sequence[Key], plan: Plan) -> Results:
@@ -180,15 +175,13 @@ class Head:
         out = self.files / name.replace(" ", "-")
         words = ["run", str(self.files / "raw"), str(out), "participant", "--threads", str(self.threads)]
         program = [sys.executable, "-c", RUN, *words, *COMMANDS[name]]
-        before = time.perf_counter()
-        ended = subprocess.run(program, check=False, capture_output=True, text=True)
-        seconds = time.perf_counter() - before
+        seconds, cpu, ended = timed(partial(subprocess.run, program, capture_output=True, text=True))
         if ended.returncode:
             raise RuntimeError((ended.stderr.strip() or "no message").splitlines()[-1])
         stem = out / "sub-01" / "anat" / "sub-01"
         chi, kept = (nifti.read(f"{stem}_{end}.nii.gz").data for end in ("Chimap", "desc-local_mask"))
         memory = int(ended.stdout.split()[-2]) / 2**20
-        costs = {"seconds": seconds, "memory_gb": memory, "memory_of": "process"}
+        costs = {"seconds": seconds, "cpu_seconds": cpu, "memory_gb": memory, "memory_of": "process"}
         return {**costs, **command_scores(self.scan, chi, kept > 0)}
 
 
@@ -217,7 +210,8 @@ def tried(key: Key, source: Source) -> dict[str, Any]:
 
 def _costs(taken: Measured) -> dict[str, Any]:
     kind = None if taken.memory is None else "increment"
-    return {"seconds": taken.seconds, "memory_gb": taken.memory, "memory_of": kind}
+    times = {"seconds": taken.seconds, "cpu_seconds": taken.cpu_seconds}
+    return {**times, "memory_gb": taken.memory, "memory_of": kind}
 
 
 def facts(condition: Condition, threads: int) -> dict[str, Any]:

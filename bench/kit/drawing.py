@@ -29,6 +29,7 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mensura",
 }
+WIDE = 8
 MARKERS = {"true": "o", "chain": "D", "files": "s"}
 SHARED: Mapping[str, str] = {"whole command": "background+dipole"}
 """A stage that is drawn in another one's panel."""
@@ -70,18 +71,24 @@ def panel(axes: Axes, name: str, rows: Sequence[Row]) -> None:
                 inner = "none" if source == "chain" else colour
                 axes.plot(seconds, errors, marker, color=colour, alpha=0.4, markersize=3, linewidth=0)
                 axes.plot(average(seconds), average(errors), marker, color=colour, mfc=inner, markersize=7)
-    decorate(axes, name, [number(row, "seconds") for row in rows])
+    errors = [abs(number(row, lead.column) - lead.perfect) for row in rows]
+    decorate(axes, name, [number(row, "seconds") for row in rows], errors)
 
 
-def decorate(axes: Axes, name: str, seconds: Sequence[float]) -> None:
-    """Axes, names and the panel's legend."""
+def decorate(axes: Axes, name: str, seconds: Sequence[float], errors: Sequence[float]) -> None:
+    """Axes, names and the panel's legend; errors of very different size are drawn in logarithms."""
     lead = leading(name)
     label = lead.label if lead.perfect == 0 else f"{lead.label}: distance from {lead.perfect:g}"
     axes.set_xscale("log")
     axes.set_xlim(max(min(seconds), 1e-4) / 3, max(seconds) * 3)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
+    if min(errors) * WIDE > max(errors):
+        axes.set_ylim(0, max(errors) * 1.3)
+    elif min(errors) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title(name, fontweight="bold")
     axes.set_xlabel("s")
     axes.set_ylabel(fill(label, 34))

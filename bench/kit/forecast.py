@@ -46,14 +46,18 @@ def condition_seconds(condition: Condition, rows: Iterable[Row], only: Sequence[
 
 
 def scaled(row: Row, ratio: float) -> float:
-    """The seconds of a row on `ratio` times as many voxels: calls (fewer, if long) and all that is around them."""
+    """The seconds of a row on `ratio` times as many voxels: calls (fewer, if long) and all that is around them.
+
+    Where other programs had the cores too, the processor's seconds tell more than the clock's.
+    """
     if row["status"] != "done":
         return 0.0
     fixed = COMMAND_START if row["stage"] == COMMAND else 0.0
     once = number(row, "seconds")
     then = fixed + max(once - fixed, 0) * ratio
     around = max(number(row, "row_seconds") - once * calls(once), 0)
-    return then * calls(then) + around * ratio
+    undisturbed = min(number(row, "cpu_seconds") / once, 1.0)
+    return (then * calls(then) + around * ratio) * undisturbed
 
 
 def calls(seconds: float) -> int:

@@ -52,7 +52,7 @@ class Source(ABC):
 
     @cached_property
     def measured(self) -> Artifacts:
-        """What a scanner would deliver, and a region that a user would draw: the ventricles' fluid."""
+        """What a scanner would deliver, and a reference region that a user would bring: all fluid in the brain."""
         scan = self.scan
         return {
             "phase": volume(scan, scan.phase, "rad"),

@@ -22,10 +22,11 @@ LIBRARIES = ("mensura", "numpy", "scipy", "numba", "ducc0")
 
 @dataclass(frozen=True)
 class Measured:
-    """A result, the wall seconds that it took, and how much higher the process's memory rose meanwhile (GB)."""
+    """A result, the wall and processor seconds that it took, and by how much memory rose meanwhile (GB)."""
 
     result: Any
     seconds: float
+    cpu_seconds: float
     memory: float | None
 
 
@@ -36,19 +37,26 @@ def measure(work: Callable[[], Any], most: int = MOST) -> Measured:
     """
     gc.collect()
     before = _resident() if _forget_peak() else None
-    seconds, result = _timed(work)
+    seconds, cpu, result = timed(work)
     memory = None if before is None else max(_peak() - before, 0) / 2**20
     total, calls = seconds, 1
     while total < ENOUGH and calls < most:
-        again, _ = _timed(work)
-        total, calls, seconds = total + again, calls + 1, min(seconds, again)
-    return Measured(result, seconds, memory)
+        again, cpu_again, _ = timed(work)
+        total, calls = total + again, calls + 1
+        seconds, cpu = min((seconds, cpu), (again, cpu_again))
+    return Measured(result, seconds, cpu, memory)
 
 
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    before = time.perf_counter()
+def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Wall seconds, processor seconds (of all threads and of processes that ended meanwhile), and the result."""
+    before, cpu = time.perf_counter(), _processor_seconds()
     result = work()
-    return time.perf_counter() - before, result
+    return time.perf_counter() - before, _processor_seconds() - cpu, result
+
+
+def _processor_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def _forget_peak() -> bool:

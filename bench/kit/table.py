@@ -23,7 +23,16 @@ class Key(NamedTuple):
 
 COLUMNS = (
     *Key._fields,
-    *("default", "status", "message", "seconds", "compile_seconds", "row_seconds", "memory_gb"),
+    *(
+        "default",
+        "status",
+        "message",
+        "seconds",
+        "cpu_seconds",
+        "compile_seconds",
+        "row_seconds",
+        "memory_gb",
+    ),
     "memory_of",
     *SCORES,
     *("shape", "voxel_size_mm", "voxels", "brain_voxels", "field_strength_t", "echo_times_s", "snr"),
