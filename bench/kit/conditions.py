@@ -35,6 +35,7 @@ class Condition:
     b0_angle: float = 0.0
     lesions: tuple[str, ...] = ()
     seed: int = SEED
+    base: str = "template"
     supersampling: int = 2
 
     @property
@@ -59,6 +60,7 @@ class Condition:
             b0_angle=self.b0_angle,
             lesions=self.lesions,
             supersampling=self.supersampling,
+            base=self.base,
         )
 
 
@@ -76,6 +78,7 @@ FULL = (
     Condition("2mm anisotropic", SMALL_FLAT, FLAT2),
     Condition("2mm lesions", SMALL, MM2, lesions=ALL),
     Condition("2mm other head", SMALL, MM2, seed=OTHER_SEED),
+    Condition("2mm drawn head", SMALL, MM2, base="analytic"),
     Condition("2mm hard", SMALL_FLAT, FLAT2, 7.0, 20.0, 30.0, ALL),
     Condition("1mm", LARGE, MM1),
     Condition("1mm 1.5T SNR20", LARGE, MM1, field_strength=1.5, snr=20.0),

@@ -226,6 +226,7 @@ def facts(condition: Condition, threads: int) -> dict[str, Any]:
         "b0_angle_deg": condition.b0_angle,
         "lesions": condition.lesions,
         "seed": condition.seed,
+        "base": condition.base,
         "threads": threads,
         "load": os.getloadavg()[0],
         "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

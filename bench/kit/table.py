@@ -36,7 +36,7 @@ COLUMNS = (
     "memory_of",
     *SCORES,
     *("shape", "voxel_size_mm", "voxels", "brain_voxels", "field_strength_t", "echo_times_s", "snr"),
-    *("b0_angle_deg", "lesions", "seed"),
+    *("b0_angle_deg", "lesions", "seed", "base"),
     *(
         "threads",
         "load",
