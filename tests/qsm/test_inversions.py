@@ -21,7 +21,7 @@ INVERSIONS = {
     "tv": (dipole.tv, 42),
     "medi": (medi, 50),
 }
-BACKGROUNDS = {"vsharp": (background.vsharp, 60), "pdf": (background.pdf, 70), "lbv": (background.lbv, 80)}
+BACKGROUNDS = {"vsharp": (background.vsharp, 60), "pdf": (background.pdf, 70), "lbv": (background.lbv, 70)}
 
 
 def score(chi: np.ndarray, angle: float = 0.0, **options: Any) -> float:
