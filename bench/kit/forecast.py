@@ -28,7 +28,9 @@ def forecast(plan: Plan, tables: Sequence[Path]) -> str:
         size = "×".join(map(str, condition.shape))
         guess = f"{seconds / 60:5.1f} min" if rows else ""
         lines.append(f"{condition.name:<24} {size:<12} {len(wanted):4} rows  {guess}")
-    lines.append(f"at most about {total / 60:.0f} minutes" if rows else "no table to tell how long that takes")
+    lines.append(
+        f"at most about {total / 60:.0f} minutes" if rows else "no table to tell how long that takes"
+    )
     return "\n".join(lines)
 
 
