@@ -242,6 +242,12 @@ CLAIMS: dict[str, Callable[[Numbers], bool]] = {
         n["path"][m]["best"] < min(n["path"][m]["weakest"], n["path"][m]["strongest"])
         for m in measured.DEFAULTS
     ),
+    "the smallest error of TV lies near the noise": lambda n: (
+        0.6 < n["path"]["TV"]["misfit"] / n["path"]["noise"] < 1.6
+    ),
+    "no MEDI map explains the field to the noise": lambda n: (
+        n["path"]["MEDI"]["misfit"] > 1.5 * n["path"]["noise"]
+    ),
     "a ball's mean takes the background away and little of the local field": lambda n: (
         n["background"]["after"] < 0.02 * n["background"]["before"]
         and n["background"]["local_after"] > 0.6 * n["background"]["local_before"]
