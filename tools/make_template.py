@@ -194,18 +194,23 @@ def cerebral_white(white: Field, tissue: Mask, points: Points, small: Mask, stem
         (31, -28, -8),
         (32, -10, -20),
     )
-    wet = (
-        np.minimum(tube(side, horns, (6, 8, 8, 9, 11, 8, 6)), ellipsoid(points, (0, -20, -2), (8, 28, 26)))
-        < 0
-    )
+    lateral = tube(side, horns, (6, 8, 8, 9, 11, 8, 6))
+    wet = np.minimum(lateral, ellipsoid(points, (0, -20, -2), (8, 28, 26))) < 0
     wet |= tube(side, ((23, -40, 13), (24, -66, 8)), (10, 5)) < 0
     bridge = wet | ((np.abs(points[0]) < 5) & (ellipsoid(points, (0, -5, 10), (400, 40, 26)) < 0))
-    grey = ellipsoid(side, (22, -16, -17), (11, 24, 11)) < 0  # hippocampus and amygdala are no cortex
-    grey |= ellipsoid(points, (0, -6, 2), (36, 36, 24)) < 0
+    core = ellipsoid(points, (0, -6, 2), (36, 36, 24)) < 0
+    limbic = ellipsoid(side, (22, -16, -17), (11, 24, 11)) < 0  # hippocampus and amygdala are no cortex
     depth = ndimage.distance_transform_edt(tissue | wet, sampling=STEP)
+    lining = (
+        wet
+        & ~limbic
+        & ((points[2] > 8) | (side[0] > 30))
+        & (ndimage.distance_transform_edt(tissue, sampling=STEP) < 2)
+    )
+    lining &= ndimage.distance_transform_edt(white < 0.5, sampling=STEP) < 2  # mixed voxels that look grey
     thin = np.where(small, FOLIA[0], np.where(bridge | stem, 0, THICKNESS[0]))
-    thick = np.where(small, FOLIA[1], np.where(grey | wet | stem, 1e3, THICKNESS[1]))
-    return largest(tissue & (((white > 0.5) & (depth > thin)) | (depth > thick)))
+    thick = np.where(small, FOLIA[1], np.where(limbic | core | wet | stem, 1e3, THICKNESS[1]))
+    return largest(tissue & (((white > 0.5) & (depth > thin)) | (depth > thick) | lining))
 
 
 def fitted(inside: Mask, rounds: int = 60, sharpness: float = 4.0) -> NDArray[np.uint8]:
@@ -257,10 +262,10 @@ def nuclei(grey: Field, white: Field, points: Points) -> dict[Label, Field]:
     around = {
         Label.CAUDATE: tube(side, tail, (8, 10, 9, 6, 4, 3)),
         Label.PUTAMEN: ellipsoid(_turned(side, (25.8, 1.5, 0.5), -0.3), (0, 0, 0), (8.3, 22.5, 14)),
-        Label.PALLIDUM: ellipsoid(_turned(side, (20, -4, -1), -0.56), (0, 0, 0), (5.3, 12.5, 7.5)),
+        Label.PALLIDUM: ellipsoid(_turned(side, (20, -4, -1), -0.56), (0, 0, 0), (6.3, 12.5, 8)),
         Label.THALAMUS: ellipsoid(_turned(side, (11.5, -18, 7), -0.42), (0, 0, 0), (11.5, 19.5, 11)),
     }
-    ends = {Label.CAUDATE: 0.5, Label.PUTAMEN: 0.62, Label.PALLIDUM: 0.92, Label.THALAMUS: 0.7}
+    ends = {Label.CAUDATE: 0.5, Label.PUTAMEN: 0.62, Label.PALLIDUM: 0.95, Label.THALAMUS: 0.7}
     wet, floor = 8 * (0.5 - grey - white), np.float32(-9) - side[2]
     levels = {
         label: np.maximum.reduce([shape, 8 * (white - ends[label]), wet, floor])

@@ -6,8 +6,7 @@ import pytest
 from scipy import fft, ndimage
 from scipy.ndimage import binary_erosion
 
-from mensura.phantom.head import head_around
-from mensura.phantom.head import anatomy_from_labels, head_anatomy, head_grid, simulate_head
+from mensura.phantom.head import anatomy_from_labels, head_anatomy, head_around, head_grid, simulate_head
 from mensura.phantom.scene import plane_points
 from mensura.phantom.simulation import simulate
 from mensura.phantom.tissues import ABDOMINAL, LESIONAL, TISSUES, Label, properties, spoiled_signal

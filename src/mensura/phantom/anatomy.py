@@ -33,8 +33,8 @@ BASAL = (
     (Label.PALLIDUM, (19.5, -3.0, -1.0), (4.4, 9.5, 6.5), -0.55),
 )
 MIDBRAIN = (
-    (Label.RED_NUCLEUS, (5.2, -20.0, -9.0), (3.4, 3.6, 4.6), 0.0),
-    (Label.SUBSTANTIA_NIGRA, (10.5, -16.5, -12.5), (2.6, 7.8, 3.4), -0.6),
+    (Label.RED_NUCLEUS, (5.2, -20.0, -9.0), (3.7, 4.0, 5.0), 0.0),
+    (Label.SUBSTANTIA_NIGRA, (10.5, -16.5, -12.5), (2.8, 8.2, 3.8), -0.6),
 )
 """Label, centre, radii (mm) and rotation about z (rad) of the right-hand nuclei."""
 
@@ -45,7 +45,7 @@ class Head:
 
     `displaced` takes points of this head to the points of the drawn head that lie there; `surface` is the level
     set (mm) of the drawn brain's hull, `openness` how much wider the sulci of a template are made here. Air fills
-    the mastoid where `cells` are high, fat lies between muscles where `seams` are zero.
+    the mastoid and ethmoid where `cells` are high, fat lies between muscles where `seams` are zero.
     """
 
     folding: Folding
@@ -72,7 +72,7 @@ def random_folding(random: np.random.Generator) -> Folding:
 
 
 def random_filling(random: np.random.Generator) -> tuple[Waves, Waves]:
-    """Draws the air cells of the mastoid and the seams between muscles."""
+    """Draws the air cells of mastoid and ethmoid, and the seams between muscles."""
     return random_waves(random, 12, (5, 9)), random_waves(random, 8, (18, 40))
 
 
@@ -238,7 +238,7 @@ def _bones(points: Points, cavity: Array, labels: Labels) -> None:
     """Draws the skull with its marrow, the jaws, the palate and the spine over the labels."""
     orbit = np.abs(np.abs(points[0]) - 30) + np.abs(points[1] - 52) + 0.5 * np.abs(points[2] + 26) < 30
     thickness = np.where(orbit, 1.5, 6.5 - 2.5 * np.clip((-20 - points[2]) / 20, 0, 1))
-    skull = (cavity < thickness) & (points[2] > -66)
+    skull = (cavity < thickness) & (points[2] > -74)
     labels[skull] = Label.BONE
     labels[skull & (cavity > 2.0) & (cavity < 4.7) & (points[2] > -15)] = Label.MARROW
     side = mirrored(points)
@@ -270,15 +270,15 @@ def _air_spaces(points: Points, head: Head) -> Array:
     side = mirrored(points)
     frontal = ellipsoid(side, (11, 80, -2), (11, 4.5, 15))
     ethmoid = ellipsoid(side, (8, 48, -34), (7, 19, 8))
-    sphenoid = ellipsoid(side, (8, 14, -38), (7, 12, 9))
-    maxillary = ellipsoid(side, (30, 46, -62), (13, 15, 16))
+    sphenoid = ellipsoid(side, (8, 14, -40), (6.5, 11, 8))
+    maxillary = ellipsoid(side, (30, 46, -62), (12, 14, 15))
     nose = ellipsoid(side, (6, 56, -64), (4, 34, 14))
     nostril = tube(side, ((7, 78, -58), (8, 91, -54)), (3.5, 3.0))
     throat = tube(points, ((0, 14, -60), (0, 4, -84), (0, 4, -110), (0, 10, -220)), (9.0, 7.0, 7.0, 8.0))
     canal = tube(side, ((92, -24, -46), (62, -22, -46), (46, -22, -45)), (3.5, 3.0, 5.0))
     mouth = ellipsoid(points, (0, 52, -90), (18, 24, 2))
-    solid = np.minimum.reduce([frontal, ethmoid, sphenoid, maxillary, nose, nostril, throat, canal, mouth])
-    mastoid = ellipsoid(side, (55, -38, -54), (9, 13, 13))
-    near = mastoid < 3
-    mastoid[near] = np.maximum(mastoid[near], 1.2 * (np.float32(-0.3) - head.cells(subset(points, near))))
-    return np.asarray(np.minimum(solid, mastoid))
+    solid = np.minimum.reduce([frontal, sphenoid, maxillary, nose, nostril, throat, canal, mouth])
+    cellular = np.minimum(ethmoid, ellipsoid(side, (55, -38, -54), (9, 13, 13)))  # and the mastoid
+    near = cellular < 3
+    cellular[near] = np.maximum(cellular[near], 1.2 * (np.float32(-0.3) - head.cells(subset(points, near))))
+    return np.asarray(np.minimum(solid, cellular))

@@ -23,12 +23,14 @@ from mensura.phantom.shapes import Array, Points, subset, tube, union
 from mensura.scan import BoolArray, Grid, ScanError
 
 PACKAGED = Path(__file__).with_name("data") / "icbm152.npz"
-HULL, DURA, SCALP = (4.0, 2.0), (14.0, 3.0), (60.0, 5.0)
+HULL, DURA, SCALP = (4.0, 2.0), (8.0, 2.0), (90.0, 5.0)
 """Radius (mm) of the closing that makes a surface of the brain, what is narrower than twice that being filled, and
 about the spacing (mm) at which it is computed: the brain's hull, the inner skull, the scalp."""
-GAP, COVER = 2.5, 14.0
-"""Depth of the CSF between brain and skull; from the brain to the surface of the scalp, mm."""
+GAP, VAULT, COVER = 2.5, 3.5, 14.0
+"""Depth of the CSF (mm) between brain and skull, and at most under the vault; from the brain to the scalp's skin."""
 STRUCTURES = (Label.CORPUS_CALLOSUM, Label.THALAMUS, Label.CAUDATE, Label.PUTAMEN, Label.PALLIDUM)
+CISTERN = ((0, 4, -16), (0, -10, -22), (0, -14, -38), (0, -34, -58))
+"""Course of the CSF in front of the brainstem, from above the pituitary gland down to the canal (mm)."""
 CORD = ((0, -44, -62), (0, -46, -74), (0, -47, -100), (0, -46, -220))
 
 
@@ -90,9 +92,11 @@ def tissue_at(points: Points, brain: Brain, head: Head) -> tuple[Labels, BoolArr
 
 
 def _cavity(points: Points, brain: Brain) -> Array:
-    """Level set of the inner skull and the spinal canal."""
-    canal = tube(points, CORD, (10.0, 9.0, 9.0, 9.0))
-    return union(brain.dura(points) - np.float32(GAP), canal, 8)
+    """Level set of the inner skull, whose vault is rounder than its base, with basal cisterns and spinal canal."""
+    canal = union(tube(points, CORD, (10.0, 9.0, 9.0, 9.0)), tube(points, CISTERN, (12.0, 9.0, 7.0, 9.0)), 4)
+    below = np.clip(np.float32(0.4) * (20 - points[2]), 0, None)
+    vault = np.minimum(brain.dura(points) - np.float32(GAP), brain.scalp(points) - np.float32(VAULT) + below)
+    return union(vault, canal, 8)
 
 
 def _intracranial(points: Points, brain: Brain, head: Head) -> Labels:

@@ -54,7 +54,8 @@ def _sinuses(head: Head) -> list[Vessel]:
     arch = np.stack([0 * angle, np.cos(angle), np.sin(angle)], 1).astype(np.float32)
     sagittal = _on_surface(arch, 2.6, head)
     confluence = tuple(float(v) for v in sagittal[-1])
-    side = [confluence, (28, -94, -13), (52, -72, -19), (59, -50, -26), (54, -42, -46), (38, -34, -62)]
+    groove = rounded([confluence, (28, -94, -13), (52, -72, -19), (59, -50, -26), (54, -42, -46)])
+    side = [*_lifted(groove, 4.0, head)[::8], (38, -34, -62)]
     straight = [(0, -44, 12), (0, -62, 3), confluence]
     vessels = [Vessel(sagittal, 3.2, Label.SINUS, BONY), Vessel(_path(straight), 1.9, Label.SINUS)]
     return vessels + [Vessel(rounded(side) * _path([(s, 1, 1)]), 3.0, Label.SINUS, BONY) for s in (-1, 1)]
@@ -146,6 +147,20 @@ def _on_surface(rays: Path, height: float, head: Head) -> Path:
         inside = head.surface(columns((CENTRE + middle[:, None] * rays).astype(np.float32))) < height
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return np.asarray(CENTRE + low[:, None] * rays, np.float32)
+
+
+def _lifted(path: Path, height: float, head: Head) -> Path:
+    """Points near the brain's hull, all but the first → moved along its normal to `height` mm above it."""
+    moved = path.copy()
+    for _ in range(6):
+        missing = np.float32(height) - head.surface(columns(moved))
+        slopes = []
+        for axis in np.eye(3, dtype=np.float32):
+            slopes.append(head.surface(columns(moved + axis)) - head.surface(columns(moved - axis)))
+        normal = np.stack(slopes, 1)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True) + np.float32(1e-6)
+        moved[1:] += (missing[:, None] * normal)[1:]
+    return moved
 
 
 def _path(points: Sequence[Sequence[float]]) -> Path:
