@@ -159,6 +159,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path):
         (["--MEGRE.echo-times", "30", "4"], "must be positive and increase"),
         (["--VFA.echo-time", "short"], "not a valid value"),
         (["--shape", "3"], "three sizes"),
+        (["--field-strength", "3", "7"], "2 field strengths do not fit 1 sites"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_writes_nothing(flags, sentence, tmp_path, capsys):
@@ -168,6 +169,18 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(flags, sentence, tmp_pat
     assert sentence in last
     assert last.startswith("mensura: ")
     assert not (tmp_path / "raw").exists()
+
+
+def test_sites_may_differ_in_field_strength(tmp_path):
+    flags = ["--sites", "2", "--field-strength", "1.5", "3", "--sequences", "VFA", "--VFA.flip-angles", "5"]
+    assert main(["simulate", "head", str(tmp_path / "raw"), *TINY, *flags]) == 0
+    means = []
+    for site, strength in (("site1", 1.5), ("site2", 3)):
+        stem = tmp_path / "raw/sub-01" / f"ses-{site}" / "anat" / f"sub-01_ses-{site}_flip-1_VFA.json"
+        assert json.loads(stem.read_text())["MagneticFieldStrength"] == strength
+        truth = tmp_path / "raw/derivatives/truth/sub-01" / f"ses-{site}" / "anat"
+        means.append(nifti.read(truth / f"sub-01_ses-{site}_T1map.nii.gz").data.mean())
+    assert means[1] > 1.15 * means[0]
 
 
 def test_an_unknown_key_of_a_configuration_is_named(tmp_path, capsys):

@@ -29,7 +29,8 @@ class Scanner:
     """One scanner (a site): its main field (T), the gain of its receiver, its transmit and receive fields.
 
     `b1_spread` is the fall of the relative transmit field 80 mm from the isocentre; `bias` the standard deviation
-    of the receive sensitivity's logarithm and `phase_offset` that of its phase (rad).
+    of the receive sensitivity's logarithm, `phase_offset` that of its phase (rad) and `b0_spread` that of the
+    main field that is left of the magnet's own (ppm).
     """
 
     field_strength: float
@@ -37,9 +38,11 @@ class Scanner:
     b1_spread: float
     bias: float
     phase_offset: float
+    b0_spread: float
     b1_waves: Waves
     bias_waves: Waves
     phase_waves: Waves
+    b0_waves: Waves
     constant_phase: float
 
     @classmethod
@@ -52,6 +55,7 @@ class Scanner:
         b1_spread: float | None = None,
         bias: float = 0.2,
         phase_offset: float = 1.5,
+        b0_spread: float = 0.0,
     ) -> Scanner:
         """Field strength (T) and seed → a scanner; without `b1_spread`, that typical of a head at this field."""
         random = np.random.default_rng([seed, 2])
@@ -63,9 +67,11 @@ class Scanner:
             b1_spread,
             bias,
             phase_offset,
+            b0_spread,
             random_waves(random, 5, (150, 350)),
             random_waves(random, 5, (180, 400)),
             random_waves(random, 6, (160, 400)),
+            random_waves(np.random.default_rng([seed, 5]), 5, (150, 400)),
             float(random.uniform(-np.pi, np.pi)),
         )
 
@@ -86,6 +92,10 @@ class Scanner:
         """Grid → receive phase (rad)."""
         constant = self.constant_phase if self.phase_offset else 0.0
         return np.float32(constant) + np.float32(self.phase_offset) * on_grid(self.phase_waves, grid)
+
+    def inhomogeneity(self, grid: Grid) -> FloatArray:
+        """Grid → the magnet's own deviation from its main field (ppm), constant inside a voxel."""
+        return np.float32(self.b0_spread) * on_grid(self.b0_waves, grid)
 
     def receive(self, grid: Grid) -> Signals:
         """Grid → complex receive sensitivity times gain and scale."""
@@ -154,6 +164,9 @@ def acquire(
         images = part if images is None else images + part
     assert images is not None
     images *= scanner.receive(scene.grid)[..., None]
+    if scanner.b0_spread:
+        cycles = hz_per_ppm * scanner.inhomogeneity(scene.grid)[..., None] * times.astype(np.float32)
+        images *= np.exp(2j * np.pi * cycles).astype(np.complex64)
     if protocol.bipolar:
         images *= _eddy_currents(scene.grid, chosen)
     return images

@@ -56,7 +56,9 @@ def write_study(
     *,
     subject: Annotated[str, Tunable("", "label of the participant")] = "01",
     sequences: Annotated[Sequence[str], Tunable("", "what to scan with, in this order; or all")] = ("MEGRE",),
-    field_strength: Annotated[float, Tunable("T", "main field")] = 3.0,
+    field_strength: Annotated[
+        Sequence[float], Tunable("T", "main field; for several sites one number, or one of each")
+    ] = (3.0,),
     shape: Annotated[Sequence[int], Tunable("voxels", "size of the volume, three numbers")] = (),
     voxel_size: Annotated[Sequence[float], Tunable("mm", "edges of a voxel, one number or three")] = (),
     b0_angle: Annotated[float, Tunable("deg", "tilt of the slices against B0")] = 0.0,
@@ -68,7 +70,9 @@ def write_study(
     phase_offset: Annotated[float, Tunable("rad", "spread of the receive phase")] = 1.5,
     motion: Annotated[float, Tunable("mm, deg", "spread of the pose from shot to shot of a series")] = 0.0,
     corrupted: Annotated[int, Tunable("", "volumes of each series that are spoiled by a jerk")] = 0,
-    sites: Annotated[int, Tunable("", "scanners, each its own session with its own gain, B1 and bias")] = 1,
+    sites: Annotated[
+        int, Tunable("", "scanners, each its own session with its own gain, B0, B1 and bias")
+    ] = 1,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
@@ -83,13 +87,15 @@ def write_study(
     parameters = {k: v for k, v in locals().items() if k not in ("out_dir", "report", "Place", "settings")}
     parameters["settings"] = {name: dict(given) for name, given in (settings or {}).items()}
     _check(parameters)
+    fields = list(field_strength) * (sites if len(field_strength) == 1 else 1)
     if sites == 1:
-        _one_site(Place(Path(out_dir), subject), 0, parameters, report)
+        _one_site(Place(Path(out_dir), subject), 0, {**parameters, "field_strength": fields[0]}, report)
         return
     for site in range(sites):
         name = f"site{site + 1}"
         scanner = {"InstitutionName": name, "StationName": name, "DeviceSerialNumber": f"{site + 1:05d}"}
-        _one_site(Place(Path(out_dir), subject, name, scanner), site, parameters, report)
+        place = Place(Path(out_dir), subject, name, scanner)
+        _one_site(place, site, {**parameters, "field_strength": fields[site]}, report)
 
 
 def _one_site(place: Any, site: int, study: Mapping[str, Any], report: Callable[[str], None]) -> None:
@@ -129,7 +135,7 @@ def _anatomy(body: Body, study: Mapping[str, Any]) -> Any:
 
 
 def _scanner(study: Mapping[str, Any], site: int) -> Scanner:
-    """The scanner of a site; those after the first differ in gain, transmit field and bias too."""
+    """The scanner of a site; those after the first differ in gain, bias and what is left of their B0 too."""
     from mensura.phantom.scanner import Scanner
 
     seed, offset = study["seed"] + 1000 * site, study["phase_offset"]
@@ -142,6 +148,7 @@ def _scanner(study: Mapping[str, Any], site: int) -> Scanner:
         phase_offset=offset,
         gain=float(np.exp(0.4 * random.standard_normal())),
         bias=float(random.uniform(0.1, 0.35)),
+        b0_spread=0.1,
     )
 
 
@@ -162,11 +169,18 @@ def _check(study: Mapping[str, Any]) -> None:
     limits = {
         "supersampling": (1, 8, "a supersampling"),
         "sites": (1, 100, "a number of sites"),
-        "field_strength": (0.1, 12, "a field strength in T"),
         "motion": (0, 50, "a motion in mm and degrees"),
     }
     for key, (low, high, words) in limits.items():
         if not low <= study[key] <= high:
             raise ScanError(f"{words} of {study[key]:g} is not possible; choose {low:g} to {high:g}")
+    for strength in study["field_strength"]:
+        if not 0.1 <= strength <= 12:
+            raise ScanError(f"a field strength of {strength:g} T is not possible; choose 0.1 to 12")
+    if len(study["field_strength"]) not in (1, study["sites"]):
+        raise ScanError(
+            f"{len(study['field_strength'])} field strengths do not fit {study['sites']} sites; "
+            "give one, or one of each"
+        )
     if not study["snr"] > 0:
         raise ScanError(f"the signal-to-noise ratio {study['snr']:g} must be positive (inf for no noise)")

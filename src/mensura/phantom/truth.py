@@ -73,7 +73,8 @@ def true_maps(scene: Scene, scanner: Scanner) -> dict[str, TrueMap]:
     }
     for name, (_, unit, what, factor) in MEANS.items():
         maps[name] = TrueMap(means[name] * np.float32(factor), unit, what)
-    total, local = block_mean(scene.field, scene.factor) * hz, scene.local_field * hz
+    total = (block_mean(scene.field, scene.factor) + scanner.inhomogeneity(scene.grid)) * hz
+    local = scene.local_field * hz
     brain = np.where(scene.mask, local, np.float32(0))
     return maps | {
         "desc-total_fieldmap": TrueMap(total, "Hz", "field after shimming"),
