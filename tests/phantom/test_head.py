@@ -9,7 +9,7 @@ from scipy.ndimage import binary_erosion
 from mensura.phantom.head import anatomy_from_labels, head_anatomy, head_around, head_grid, simulate_head
 from mensura.phantom.scene import plane_points
 from mensura.phantom.simulation import simulate
-from mensura.phantom.tissues import ABDOMINAL, LESIONAL, TISSUES, Label, properties, spoiled_signal
+from mensura.phantom.tissues import ABDOMINAL, LESIONAL, TISSUES, Label, properties
 from mensura.scan import GAMMA_BAR, GradientEcho, Grid, ScanError
 
 COARSE = {"shape": (40, 48, 42), "voxel_size": (4.5, 4.5, 4.5)}
@@ -229,15 +229,6 @@ def test_tissue_properties_follow_the_field_strength():
         for field_strength, r2star, t1 in rows:
             assert properties("r2star", TISSUES, field_strength)[label] == pytest.approx(r2star, rel=0.1)
             assert properties("t1", TISSUES, field_strength)[label] == pytest.approx(t1, rel=0.15)
-
-
-def test_spoiled_signal_is_largest_at_the_ernst_angle():
-    tr, t1 = 0.035, properties("t1", TISSUES)[Label.WHITE_MATTER]
-    ernst = np.arccos(np.exp(-tr / t1))
-    at = [spoiled_signal(TISSUES, 3.0, ernst * f, tr)[Label.WHITE_MATTER] for f in (0.9, 1.0, 1.1)]
-    assert at[1] > max(at[0], at[2])
-    closed = 0.70 * np.sqrt((1 - np.exp(-tr / t1)) / (1 + np.exp(-tr / t1)))
-    assert at[1] == pytest.approx(closed, rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,20 @@ def test_an_unknown_key_of_a_configuration_is_named(tmp_path, capsys):
     assert "did you mean 'VFA.flip_angles'" in said
 
 
+@pytest.mark.parametrize("words", [[], *([body] for body in BODIES)])
+def test_help_names_every_parameter(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["simulate", *words, "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    if words:
+        own = BODIES[words[0]].anatomy.parameters
+        flags = [*own, *(f"{name}.{p}" for name, method in SEQUENCES.items() for p in method.parameters)]
+        assert all(f"--{flag.replace('_', '-')}" in said for flag in flags)
+    else:
+        assert all(body in said for body in BODIES)
+
+
 def test_unknown_bodies_are_refused(tmp_path):
     with pytest.raises(ScanError, match="no body 'foot'; choose from head"):
         write_study(tmp_path, "foot")

@@ -35,5 +35,5 @@ def described(parameter: Parameter) -> str:
         if isinstance(default, str) or not isinstance(default, Sequence)
         else " ".join(map(str, default))
     )
-    unit = f" {parameter.unit}" if parameter.unit not in ("", "1") else ""
+    unit = f" {parameter.unit}" if parameter.unit not in ("", "1") and words != "" else ""
     return f"{parameter.help} (default: {words if words != '' else 'none'}{unit})".replace("%", "%%")

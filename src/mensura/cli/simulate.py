@@ -37,7 +37,7 @@ def fill(command: Parser) -> None:
     for name, body in BODIES.items():
         chosen = bodies.add_parser(
             name, formatter_class=HelpFormatter, allow_abbrev=False, description=SIMULATE,
-            help=body.anatomy.summary, usage=f"mensura simulate {name} OUT_DIR [options]",
+            help=body.summary, usage=f"mensura simulate {name} OUT_DIR [options]",
         )  # fmt: skip
         chosen.add_argument("out_dir", type=Path, help="folder for the BIDS dataset")
         chosen.add_argument(

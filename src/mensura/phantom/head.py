@@ -13,6 +13,7 @@ from mensura.methods import Tunable
 from mensura.phantom import anatomy, template
 from mensura.phantom.anatomy import Head, Labels, random_filling, random_folding, random_head
 from mensura.phantom.fields import held, random_warp
+from mensura.phantom.lesions import LESIONS
 from mensura.phantom.scene import Anatomy, field_of_view
 from mensura.phantom.shapes import Points, random_waves, subset
 from mensura.phantom.simulation import Simulation, simulate
@@ -94,7 +95,7 @@ def _check(acquisition: GradientEcho, snr: float, supersampling: int) -> None:
 def head_anatomy(
     seed: int = 0,
     *,
-    lesions: Annotated[Sequence[str], Tunable("", "lesions, by their names in phantom/lesions.py")] = (),
+    lesions: Annotated[Sequence[str], Tunable("", f"any of {', '.join(LESIONS)}")] = (),
     base: Annotated[str, Tunable("", "template: real folds; analytic: drawn ones")] = "template",
     tracts: Annotated[bool, Tunable("", "χ of white matter by the direction of its tracts")] = False,
 ) -> Anatomy:

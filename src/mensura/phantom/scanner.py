@@ -135,12 +135,10 @@ def scan(
     drawn from `seed`.
     """
     random = np.random.default_rng([seed, 3])
-    shots = max(protocol.shots) + 1
-    poses = [STILL, *(random_pose(random, motion) for _ in range(shots - 1))]
+    poses = [STILL, *(random_pose(random, motion) for _ in range(max(protocol.shots)))]
     images = np.empty((*scene.grid.shape, len(protocol.shots)), np.complex64)
-    for shot, pose in enumerate(poses):
-        volumes = [v for v, when in enumerate(protocol.shots) if when == shot]
-        now = scene if motion == 0 or shot == 0 else _again(scene, pose)
+    for shot, volumes in _batches(protocol.shots, motion > 0):
+        now = _again(scene, poses[shot]) if shot else scene
         images[..., volumes] = acquire(now, scanner, protocol, volumes)
     sigma = noise_sigma(images, snr, scene)
     spoiled = _chosen(random, len(protocol.shots), corrupted)
@@ -170,6 +168,14 @@ def acquire(
     if protocol.bipolar:
         images *= _eddy_currents(scene.grid, chosen)
     return images
+
+
+def _batches(shots: Sequence[int], moving: bool, at_once: int = 8) -> list[tuple[int, list[int]]]:
+    """The shot whose pose counts, and the volumes to compute together: those of a shot, or a handful at rest."""
+    if moving:
+        return [(shot, [v for v, when in enumerate(shots) if when == shot]) for shot in range(max(shots) + 1)]
+    every = list(range(len(shots)))
+    return [(0, every[i : i + at_once]) for i in range(0, len(every), at_once)]
 
 
 def noise_sigma(images: Signals, snr: float, scene: Scene) -> float:

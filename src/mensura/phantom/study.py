@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Body:
-    """Something to scan: its anatomy (a function of its settings) and the field of view that holds it."""
+    """Something to scan: in words, its anatomy (a function of its settings), the names of its labels, and the
+    field of view that holds it."""
 
+    summary: str
     anatomy: Method
     names: str
     shape: tuple[int, int, int]
@@ -29,18 +31,21 @@ class Body:
 
 BODIES: Mapping[str, Body] = {
     "head": Body(
+        "a head with the folds of a standard brain, nuclei, vessels, skull and air spaces",
         Method("mensura.phantom.head:head_anatomy", ""),
         "mensura.phantom.labels:names",
         (164, 205, 205),
         (1.0, 1.0, 1.0),
     ),
     "liver": Body(
+        "an abdomen around a liver with iron and fat",
         Method("mensura.phantom.liver:liver_anatomy", ""),
         "mensura.phantom.labels:names",
         (128, 96, 40),
         (3.0, 3.0, 5.0),
     ),
     "vials": Body(
+        "vials of known T1, T2, density, fat and susceptibility, after the NIST/ISMRM system phantom",
         Method("mensura.phantom.vials:vials_anatomy", ""),
         "mensura.phantom.vials:label_names",
         (112, 112, 112),
@@ -59,8 +64,12 @@ def write_study(
     field_strength: Annotated[
         Sequence[float], Tunable("T", "main field; for several sites one number, or one of each")
     ] = (3.0,),
-    shape: Annotated[Sequence[int], Tunable("voxels", "size of the volume, three numbers")] = (),
-    voxel_size: Annotated[Sequence[float], Tunable("mm", "edges of a voxel, one number or three")] = (),
+    shape: Annotated[
+        Sequence[int], Tunable("voxels", "size of the volume, three numbers; none: the body fits")
+    ] = (),
+    voxel_size: Annotated[
+        Sequence[float], Tunable("mm", "edges of a voxel, one number or three; none: as befits the body")
+    ] = (),
     b0_angle: Annotated[float, Tunable("deg", "tilt of the slices against B0")] = 0.0,
     supersampling: Annotated[int, Tunable("", "finer sampling of the anatomy along each axis")] = 2,
     snr: Annotated[

@@ -26,7 +26,6 @@ __all__ = [
     "blood_chi",
     "names",
     "properties",
-    "spoiled_signal",
 ]
 
 WATER_CHI = -9.05
@@ -231,20 +230,7 @@ def properties(
     return table
 
 
-def spoiled_signal(
-    tissues: Mapping[int, Tissue], field_strength: float, flip_angle: float, tr: float
-) -> FloatArray:
-    """Steady-state spoiled gradient-echo signal at TE = 0 of each label (flip angle rad, TR s)."""
-    t1 = np.maximum(properties("t1", tissues, field_strength), 1e-6)  # 0 for a label without tissue
-    decay = np.exp(-tr / t1)
-    weight = np.sin(flip_angle) * (1 - decay) / (1 - decay * np.cos(flip_angle))
-    signal: FloatArray = (properties("density", tissues) * weight).astype(np.float32)
-    return signal
-
-
 def _value(name: str, tissue: Tissue, field_strength: float) -> float:
     if name == "r2star":
         return 1 / at_field(tissue.t2, field_strength) + at_field(tissue.r2prime, field_strength)
-    if name == "shift":
-        return -3.4 if tissue.fat_fraction > 0.5 else 0.0
     return at_field(getattr(tissue, name), field_strength)
