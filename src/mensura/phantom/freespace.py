@@ -6,15 +6,15 @@ at a time, since outside the source's slab everything is zero before and unwante
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import ducc0
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from mensura.inverse import fft
+from mensura.phantom.threads import each
 from mensura.scan import FloatArray, Grid
 
 NEAR = 12.0
@@ -29,39 +29,56 @@ def dipole_spectrum(grid: Grid) -> FloatArray:
     near = [_near(n, size, max(grid.voxel_size)) for n, size in zip(padded, grid.voxel_size, strict=True)]
     cuboid = _cuboid([a[i] for a, i in zip(axes, near, strict=True)], grid)
     half = np.empty((padded[0] // 2 + 1, padded[1], padded[2] // 2 + 1), np.complex64)
-    for i in range(half.shape[0]):  # the kernel's other half is its mirror image: K(−r) = K(r)
-        plane = _point_dipole(axes[0][i], axes[1][:, None], axes[2][None, :], grid)
+    spectrum = np.empty((padded[0], *half.shape[1:]), np.float32)
+
+    def plane(i: int) -> None:  # the kernel's other half is its mirror image: K(−r) = K(r)
+        kernel = _point_dipole(axes[0][i], axes[1][:, None], axes[2][None, :], grid)
         if i <= near[0].size // 2:
-            plane[np.ix_(*near[1:])] = cuboid[near[0].size // 2 + i]
-        _drop_unpaired(plane, i, padded)
-        half[i] = ducc0.fft.r2c(plane, axes=(0, 1), nthreads=numba.get_num_threads())
-    spectrum: FloatArray = ducc0.fft.c2r(
-        half, axes=(0,), lastsize=padded[0], nthreads=numba.get_num_threads()
-    )
+            kernel[np.ix_(*near[1:])] = cuboid[near[0].size // 2 + i]
+        _drop_unpaired(kernel, i, padded)
+        ducc0.fft.r2c(kernel, axes=(0, 1), out=half[i])
+
+    def columns(start: int, stop: int) -> None:
+        ducc0.fft.c2r(half[:, start:stop], axes=(0,), lastsize=padded[0], out=spectrum[:, start:stop])
+
+    each(plane, half.shape[0])
+    _each_group(columns, padded[1])
     return spectrum
 
 
 def convolve(source: FloatArray, spectrum: FloatArray, grid: Grid) -> FloatArray:
     """Sources (ppm) on the grid and the kernel of `dipole_spectrum` → field (ppm) by linear convolution."""
-    padded, threads = padded_shape(grid), numba.get_num_threads()
-    (nx, ny, nz), (px, py, pz) = grid.shape, padded
+    (nx, ny, nz), (px, py, pz) = grid.shape, padded_shape(grid)
     planes = np.empty((nx, py, pz // 2 + 1), np.complex64)
-    for i in range(nx):
+    field = np.empty(grid.shape, np.float32)
+
+    def forward(i: int) -> None:
         plane = np.zeros((py, pz), np.float32)
         plane[:ny, :nz] = source[i]
-        ducc0.fft.r2c(plane, axes=(0, 1), out=planes[i], nthreads=threads)
-    for start in range(0, py, COLUMNS):
-        columns = np.zeros((px, min(COLUMNS, py - start), pz // 2 + 1), np.complex64)
-        columns[:nx] = planes[:, start : start + COLUMNS]
-        ducc0.fft.c2c(columns, axes=(0,), out=columns, nthreads=threads)
-        columns *= spectrum[:, start : start + COLUMNS]
-        ducc0.fft.c2c(columns, axes=(0,), forward=False, inorm=2, out=columns, nthreads=threads)
-        planes[:, start : start + COLUMNS] = columns[:nx]
-    field = np.empty(grid.shape, np.float32)
-    for i in range(nx):
-        plane = ducc0.fft.c2r(planes[i], axes=(0, 1), lastsize=pz, forward=False, inorm=2, nthreads=threads)
+        ducc0.fft.r2c(plane, axes=(0, 1), out=planes[i])
+
+    def across(start: int, stop: int) -> None:
+        columns = np.zeros((px, stop - start, pz // 2 + 1), np.complex64)
+        columns[:nx] = planes[:, start:stop]
+        ducc0.fft.c2c(columns, axes=(0,), out=columns)
+        columns *= spectrum[:, start:stop]
+        ducc0.fft.c2c(columns, axes=(0,), forward=False, inorm=2, out=columns)
+        planes[:, start:stop] = columns[:nx]
+
+    def backward(i: int) -> None:
+        plane = ducc0.fft.c2r(planes[i], axes=(0, 1), lastsize=pz, forward=False, inorm=2)
         field[i] = plane[:ny, :nz]
+
+    each(forward, nx)
+    _each_group(across, py)
+    each(backward, nx)
     return field
+
+
+def _each_group(work: Callable[[int, int], None], size: int) -> None:
+    """The work on groups of `COLUMNS` columns, shared among threads; one transform is never cut (slabs.md)."""
+    groups = range(0, size, COLUMNS)
+    each(lambda g: work(groups[g], min(groups[g] + COLUMNS, size)), len(groups))
 
 
 def padded_shape(grid: Grid) -> tuple[int, int, int]:

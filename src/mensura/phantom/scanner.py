@@ -10,9 +10,10 @@ import numpy as np
 from mensura.phantom.acquire import Pool, Signals, sum_spins
 from mensura.phantom.forward import add_noise
 from mensura.phantom.materials import Material, materials
-from mensura.phantom.scene import Pose, Scene, build_scene, each, on_grid, plane_points, rotation
+from mensura.phantom.scene import Pose, Scene, build_scene, on_grid, plane_points, rotation
 from mensura.phantom.sequences.protocol import Protocol
 from mensura.phantom.shapes import Waves, random_waves
+from mensura.phantom.threads import each
 from mensura.scan import GAMMA_BAR, FloatArray, Grid, ScanError
 
 SCALE = 1e4

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +12,7 @@ from mensura.phantom.forward import block_mean
 from mensura.phantom.freespace import convolve, dipole_spectrum
 from mensura.phantom.shapes import Points, Waves, random_waves
 from mensura.phantom.surroundings import HEAD_BOX, Box, add_surroundings
+from mensura.phantom.threads import each
 from mensura.phantom.tissues import AIR_CHI, Tissue, properties
 from mensura.phantom.vessels import Vessel, paint
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
@@ -174,12 +173,6 @@ def rotation(axis: Sequence[float], angle: float) -> NDArray[np.float64]:
 def on_grid(waves: Waves, grid: Grid) -> FloatArray:
     """A smooth function at the voxels' centres."""
     return np.stack([waves.on_plane(grid.affine, i, grid.shape[1:]) for i in range(grid.shape[0])])
-
-
-def each(task: Callable[[int], None], count: int) -> None:
-    """Runs task(0), task(1), … on as many threads as numba uses; each writes its own part of the result."""
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        list(pool.map(task, range(count)))
 
 
 def _sample(anatomy: Anatomy, fine: Grid, factor: int) -> tuple[Labels, BoolArray]:

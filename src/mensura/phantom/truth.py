@@ -13,7 +13,8 @@ from mensura.phantom.acquire import B1_NODES, TEXTURE_NODES, Pool, sum_spins
 from mensura.phantom.forward import block_mean
 from mensura.phantom.materials import varied
 from mensura.phantom.scanner import Scanner
-from mensura.phantom.scene import Scene, each, on_grid
+from mensura.phantom.scene import Scene, on_grid
+from mensura.phantom.threads import each
 from mensura.scan import GAMMA_BAR, FloatArray
 
 
