@@ -43,16 +43,12 @@ def fill(command: Parser) -> None:
         chosen.add_argument(
             "--config", type=Path, metavar="TOML", help="parameters from a file; flags go first"
         )
-        _flags(chosen.add_argument_group("the study", CONFIG), _of_study(), "")
+        _flags(chosen.add_argument_group("the study", CONFIG), STUDY.parameters, "")
         _flags(chosen.add_argument_group(f"the {name}"), _of_body(name), "")
         for sequence, entry in SEQUENCES.items():
             group = chosen.add_argument_group(sequence, entry.summary)
             _flags(group, entry.parameters, f"{sequence}.")
         chosen.set_defaults(action=_simulate, body=name)
-
-
-def _of_study() -> Mapping[str, Parameter]:
-    return STUDY.parameters
 
 
 def _of_body(name: str) -> dict[str, Parameter]:
@@ -106,7 +102,7 @@ def _keys(body: str) -> Iterator[tuple[str, Parameter]]:
     """Every key that may be set for a body, with its parameter."""
     from mensura.phantom.sequences import SEQUENCES
 
-    yield from _of_study().items()
+    yield from STUDY.parameters.items()
     yield from _of_body(body).items()
     for sequence, entry in SEQUENCES.items():
         yield from ((f"{sequence}.{name}", parameter) for name, parameter in entry.parameters.items())

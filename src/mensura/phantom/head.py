@@ -14,7 +14,8 @@ from mensura.phantom import anatomy, template
 from mensura.phantom.anatomy import Head, Labels, random_filling, random_folding, random_head
 from mensura.phantom.fields import held, random_warp
 from mensura.phantom.lesions import LESIONS
-from mensura.phantom.scene import Anatomy, field_of_view
+from mensura.phantom.scanner import check_snr
+from mensura.phantom.scene import Anatomy, check_supersampling, field_of_view
 from mensura.phantom.shapes import Points, random_waves, subset
 from mensura.phantom.simulation import Simulation, simulate
 from mensura.phantom.tissues import BRAIN, TISSUES, Label, Tissue
@@ -86,10 +87,8 @@ def _check(acquisition: GradientEcho, snr: float, supersampling: int) -> None:
         raise ScanError(
             f"the repetition time {tr:g} s must be longer than the last echo time, and below 10 s"
         )
-    if not snr > 0:
-        raise ScanError(f"the signal-to-noise ratio {snr:g} must be positive (inf for no noise)")
-    if not 1 <= supersampling <= 8:
-        raise ScanError(f"a supersampling of {supersampling} is not possible; choose 1 to 8")
+    check_snr(snr)
+    check_supersampling(supersampling)
 
 
 def head_anatomy(

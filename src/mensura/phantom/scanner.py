@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from mensura.phantom.acquire import Pool, Signals, sum_spins
 from mensura.phantom.forward import add_noise
 from mensura.phantom.materials import Material, materials
-from mensura.phantom.scene import Pose, Scene, build_scene, on_grid, plane_points, rotation
+from mensura.phantom.scene import Pose, Scene, build_scene, on_grid, plane_points, turned
 from mensura.phantom.sequences.protocol import Protocol
 from mensura.phantom.shapes import Waves, random_waves
 from mensura.phantom.threads import each
@@ -114,7 +114,7 @@ class Series:
     images: Signals
     sigma: float
     poses: tuple[Pose, ...]
-    corrupted: tuple[bool, ...] = field(default=())
+    corrupted: tuple[bool, ...]
 
 
 def scan(
@@ -138,9 +138,10 @@ def scan(
     random = np.random.default_rng([seed, 3])
     poses = [STILL, *(random_pose(random, motion) for _ in range(max(protocol.shots)))]
     images = np.empty((*scene.grid.shape, len(protocol.shots)), np.complex64)
+    pools = _pools(scene, scanner, protocol)
     for shot, volumes in _batches(protocol.shots, motion > 0):
         now = _again(scene, poses[shot]) if shot else scene
-        images[..., volumes] = acquire(now, scanner, protocol, volumes)
+        images[..., volumes] = _recorded(now, scanner, protocol, pools, volumes)
     sigma = noise_sigma(images, snr, scene)
     spoiled = _chosen(random, len(protocol.shots), corrupted)
     for v in np.flatnonzero(spoiled):
@@ -149,25 +150,29 @@ def scan(
     return Series(protocol, images, sigma, tuple(poses[s] for s in protocol.shots), spoiled)
 
 
-def acquire(
-    scene: Scene, scanner: Scanner, protocol: Protocol, volumes: Sequence[int] | None = None
+def acquire(scene: Scene, scanner: Scanner, protocol: Protocol) -> Signals:
+    """Scene, scanner, sequence → its noise-free complex images (x, y, z, volume)."""
+    every = list(range(len(protocol.shots)))
+    return _recorded(scene, scanner, protocol, _pools(scene, scanner, protocol), every)
+
+
+def _recorded(
+    scene: Scene, scanner: Scanner, protocol: Protocol, pools: Sequence[Pool], volumes: list[int]
 ) -> Signals:
-    """Scene, scanner, sequence → noise-free complex images (x, y, z, volume) of some or all of its volumes."""
-    chosen = list(range(len(protocol.shots))) if volumes is None else list(volumes)
+    """The noise-free images of some volumes, from what all volumes' pools send."""
     hz_per_ppm = GAMMA_BAR * scanner.field_strength * 1e-6
-    times = np.array([protocol.phase_times[v] for v in chosen])
+    times = np.array([protocol.phase_times[v] for v in volumes])
     texture, b1 = on_grid(scene.texture.relaxation, scene.body), scanner.transmit(scene.grid)
-    images: Signals | None = None
-    for pool in _pools(scene, scanner, protocol, chosen):
-        part = sum_spins(pool, scene.labels, scene.field, texture, b1, 2 * np.pi * hz_per_ppm * times)
-        images = part if images is None else images + part
-    assert images is not None
+    images = np.zeros((*scene.grid.shape, len(volumes)), np.complex64)
+    for pool in pools:
+        part = Pool(pool.table[volumes], pool.displacement[volumes])
+        images += sum_spins(part, scene.labels, scene.field, texture, b1, 2 * np.pi * hz_per_ppm * times)
     images *= scanner.receive(scene.grid)[..., None]
     if scanner.b0_spread:
         cycles = hz_per_ppm * scanner.inhomogeneity(scene.grid)[..., None] * times.astype(np.float32)
         images *= np.exp(2j * np.pi * cycles).astype(np.complex64)
     if protocol.bipolar:
-        images *= _eddy_currents(scene.grid, chosen)
+        images *= _eddy_currents(scene.grid, volumes)
     return images
 
 
@@ -181,42 +186,43 @@ def _batches(shots: Sequence[int], moving: bool, at_once: int = 8) -> list[tuple
 
 def noise_sigma(images: Signals, snr: float, scene: Scene) -> float:
     """Noise-free images → the noise's standard deviation per channel: brightest mean magnitude / SNR."""
-    if not snr > 0:
-        raise ScanError(f"the signal-to-noise ratio {snr:g} must be positive (inf for no noise)")
+    check_snr(snr)
     means = [
         float(np.abs(images[..., v][scene.mask]).mean(dtype=np.float64)) for v in range(images.shape[-1])
     ]
     return max(means) / snr
 
 
+def check_snr(snr: float) -> None:
+    """ScanError for a signal-to-noise ratio that cannot be meant."""
+    if not snr > 0:
+        raise ScanError(f"the signal-to-noise ratio {snr:g} must be positive (inf for no noise)")
+
+
 def random_pose(random: np.random.Generator, spread: float) -> Pose:
     """A rigid motion: translations (mm) and rotations (degrees) about each axis with this standard deviation."""
     shift, angles = spread * random.standard_normal(3), np.radians(spread) * random.standard_normal(3)
-    about_x, about_y, about_z = (
-        rotation(axis, a) for axis, a in zip(np.eye(3).tolist(), angles, strict=True)
-    )
     pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = about_z @ about_y @ about_x, shift
+    pose[:3, :3], pose[:3, 3] = turned(angles), shift
     return pose
 
 
-def _pools(scene: Scene, scanner: Scanner, protocol: Protocol, chosen: list[int]) -> list[Pool]:
+def _pools(scene: Scene, scanner: Scanner, protocol: Protocol) -> list[Pool]:
     """Water and fat; fat lands where the readout puts its frequency, and not at all where there is none."""
     water, fat = materials(dict(scene.anatomy.tissues), scanner.field_strength)
-    pools = [Pool(_tabulated(protocol, water, chosen), np.zeros(len(chosen), np.int64))]
+    count = len(protocol.shots)
+    pools = [Pool(_tabulated(protocol, water), np.zeros(count, np.int64))]
     if fat is not None:
         voxels = 0.0
         if protocol.pixel_bandwidth:
             voxels = FAT_SHIFT * GAMMA_BAR * scanner.field_strength * 1e-6 / protocol.pixel_bandwidth
-        signs = np.array([(-1) ** v if protocol.bipolar else 1 for v in chosen])
-        shift = np.rint(signs * voxels * scene.factor).astype(np.int64)
-        pools.append(Pool(_tabulated(protocol, fat, chosen), shift))
+        signs = np.array([(-1) ** v if protocol.bipolar else 1 for v in range(count)])
+        pools.append(Pool(_tabulated(protocol, fat), np.rint(signs * voxels * scene.factor).astype(np.int64)))
     return pools
 
 
-def _tabulated(protocol: Protocol, material: Material, chosen: list[int]) -> Signals:
-    table: Signals = np.asarray(protocol.signal(material))[chosen].astype(np.complex64)
-    return table
+def _tabulated(protocol: Protocol, material: Material) -> Signals:
+    return np.asarray(protocol.signal(material), np.complex64)
 
 
 def _again(scene: Scene, pose: Pose) -> Scene:

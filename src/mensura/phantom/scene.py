@@ -170,6 +170,20 @@ def rotation(axis: Sequence[float], angle: float) -> NDArray[np.float64]:
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 
 
+def turned(angles: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations (rad) about x, then y, then z → their matrix."""
+    matrix = np.eye(3)
+    for axis, angle in zip(np.eye(3).tolist(), angles, strict=True):
+        matrix = rotation(axis, angle) @ matrix
+    return matrix
+
+
+def check_supersampling(factor: int) -> None:
+    """ScanError for a supersampling that cannot be meant."""
+    if not 1 <= factor <= 8:
+        raise ScanError(f"a supersampling of {factor} is not possible; choose 1 to 8")
+
+
 def on_grid(waves: Waves, grid: Grid) -> FloatArray:
     """A smooth function at the voxels' centres."""
     return np.stack([waves.on_plane(grid.affine, i, grid.shape[1:]) for i in range(grid.shape[0])])

@@ -14,7 +14,9 @@ from mensura.methods import Method, Tunable
 from mensura.scan import ScanError
 
 if TYPE_CHECKING:
+    from mensura.phantom.dataset import Place
     from mensura.phantom.scanner import Scanner
+    from mensura.phantom.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Body:
 
     summary: str
     anatomy: Method
-    names: str
+    names: Method
     shape: tuple[int, int, int]
     voxel_size: tuple[float, float, float]
 
@@ -33,21 +35,21 @@ BODIES: Mapping[str, Body] = {
     "head": Body(
         "a head with the folds of a standard brain, nuclei, vessels, skull and air spaces",
         Method("mensura.phantom.head:head_anatomy", ""),
-        "mensura.phantom.labels:names",
+        Method("mensura.phantom.labels:names", ""),
         (164, 205, 205),
         (1.0, 1.0, 1.0),
     ),
     "liver": Body(
         "an abdomen around a liver with iron and fat",
         Method("mensura.phantom.liver:liver_anatomy", ""),
-        "mensura.phantom.labels:names",
+        Method("mensura.phantom.labels:names", ""),
         (128, 96, 40),
         (3.0, 3.0, 5.0),
     ),
     "vials": Body(
         "vials of known T1, T2, density, fat and susceptibility, after the NIST/ISMRM system phantom",
         Method("mensura.phantom.vials:vials_anatomy", ""),
-        "mensura.phantom.vials:label_names",
+        Method("mensura.phantom.vials:label_names", ""),
         (112, 112, 112),
         (2.0, 2.0, 2.0),
     ),
@@ -91,47 +93,65 @@ def write_study(
     subject may be added to the same dataset. `report` is told what is being done. ScanError for parameters that
     cannot be meant or a folder that cannot be written to.
     """
-    from mensura.phantom.dataset import Place
-
-    parameters = {k: v for k, v in locals().items() if k not in ("out_dir", "report", "Place", "settings")}
+    parameters = {k: v for k, v in locals().items() if k not in ("out_dir", "report", "settings")}
     parameters["settings"] = {name: dict(given) for name, given in (settings or {}).items()}
     _check(parameters)
-    fields = list(field_strength) * (sites if len(field_strength) == 1 else 1)
+    strengths = list(field_strength) * (sites if len(field_strength) == 1 else 1)
+    scene: Scene | None = None
+    for site, strength in enumerate(strengths):
+        study = {**parameters, "field_strength": strength}
+        place = _place(Path(out_dir), subject, site, sites)
+        if scene is None or strength != strengths[site - 1]:
+            report("the anatomy and its field")
+            scene = _scene(study)
+        _scan(place, scene, site, study, report)
+
+
+def _place(out_dir: Path, subject: str, site: int, sites: int) -> Place:
+    """Where the scan of a site goes: a session of its own, if there are several."""
+    from mensura.phantom.dataset import Place
+
     if sites == 1:
-        _one_site(Place(Path(out_dir), subject), 0, {**parameters, "field_strength": fields[0]}, report)
-        return
-    for site in range(sites):
-        name = f"site{site + 1}"
-        scanner = {"InstitutionName": name, "StationName": name, "DeviceSerialNumber": f"{site + 1:05d}"}
-        place = Place(Path(out_dir), subject, name, scanner)
-        _one_site(place, site, {**parameters, "field_strength": fields[site]}, report)
+        return Place(out_dir, subject)
+    name = f"site{site + 1}"
+    scanner = {"InstitutionName": name, "StationName": name, "DeviceSerialNumber": f"{site + 1:05d}"}
+    return Place(out_dir, subject, name, scanner)
 
 
-def _one_site(place: Any, site: int, study: Mapping[str, Any], report: Callable[[str], None]) -> None:
-    from mensura.phantom import dataset, scanner, scene, truth
-    from mensura.phantom.sequences import protocol
+def _scene(study: Mapping[str, Any]) -> Scene:
+    """The body in the scanner, at rest."""
+    from mensura.phantom import scene
 
-    body, settings = BODIES[study["body"]], study["settings"]
-    report("the anatomy and its field")
+    body = BODIES[study["body"]]
     anatomy = _anatomy(body, study)
     size = tuple(study["voxel_size"]) or body.voxel_size
     edges = size * 3 if len(size) == 1 else size
     grid = scene.field_of_view(study["shape"] or body.shape, edges, anatomy.middle, study["b0_angle"])
     texture = scene.Texture.draw(study["seed"])
-    stage = scene.build_scene(anatomy, grid, supersampling=study["supersampling"], texture=texture)
+    return scene.build_scene(anatomy, grid, supersampling=study["supersampling"], texture=texture)
+
+
+def _scan(
+    place: Place, scene: Scene, site: int, study: Mapping[str, Any], report: Callable[[str], None]
+) -> None:
+    """A site's scans of the body, with their truth, on disk."""
+    from mensura.phantom import dataset, scanner, truth
+    from mensura.phantom.sequences import protocol
+
     machine = _scanner(study, site)
     dataset.begin(place, f"Digital {study['body']}")
     for name in _names(study["sequences"]):
         report(f"{place.session} {name}".strip())
         series = scanner.scan(
-            stage, machine, protocol(name, settings.get(name)), snr=study["snr"], motion=study["motion"],
-            seed=crc32(f"{name} {site}".encode()) + study["seed"], corrupted=study["corrupted"],
+            scene, machine, protocol(name, study["settings"].get(name)), snr=study["snr"],
+            seed=crc32(f"{name} {site}".encode()) + study["seed"], motion=study["motion"],
+            corrupted=study["corrupted"],
         )  # fmt: skip
-        dataset.write_series(place, series, grid, machine.field_strength)
+        dataset.write_series(place, series, scene.grid, machine.field_strength)
         dataset.write_motion(place, name, series)
     report("the true maps")
-    dataset.write_truth(place, truth.true_maps(stage, machine), grid, study)
-    dataset.write_names(place, Method(body.names, "").function())
+    dataset.write_truth(place, truth.true_maps(scene, machine), scene.grid, study)
+    dataset.write_names(place, BODIES[study["body"]].names.function())
 
 
 def _anatomy(body: Body, study: Mapping[str, Any]) -> Any:
@@ -169,6 +189,8 @@ def _names(sequences: Sequence[str]) -> list[str]:
 
 def _check(study: Mapping[str, Any]) -> None:
     """ScanError for what cannot be meant, before anything is computed or written."""
+    from mensura.phantom.scanner import check_snr
+    from mensura.phantom.scene import check_supersampling
     from mensura.phantom.sequences import protocol
 
     if study["body"] not in BODIES:
@@ -176,7 +198,6 @@ def _check(study: Mapping[str, Any]) -> None:
     for name in _names(study["sequences"]):
         protocol(name, study["settings"].get(name))
     limits = {
-        "supersampling": (1, 8, "a supersampling"),
         "sites": (1, 100, "a number of sites"),
         "motion": (0, 50, "a motion in mm and degrees"),
     }
@@ -191,5 +212,5 @@ def _check(study: Mapping[str, Any]) -> None:
             f"{len(study['field_strength'])} field strengths do not fit {study['sites']} sites; "
             "give one, or one of each"
         )
-    if not study["snr"] > 0:
-        raise ScanError(f"the signal-to-noise ratio {study['snr']:g} must be positive (inf for no noise)")
+    check_supersampling(study["supersampling"])
+    check_snr(study["snr"])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.methods import Tunable
-from mensura.phantom.scene import Anatomy
+from mensura.phantom.scene import Anatomy, turned
 from mensura.phantom.shapes import Array, Points, Triple
 from mensura.phantom.solutions import (
     CALCITE_VOLUME,
@@ -136,12 +136,7 @@ def _placement(seed: int | None) -> tuple[NDArray[np.float64], NDArray[np.float6
     if seed is None:
         return np.eye(3), np.zeros(3)
     random = np.random.default_rng([seed, 3])
-    turn = np.eye(3)
-    for axis, angle in enumerate(np.radians(2.0) * random.standard_normal(3)):
-        i, j = (axis + 1) % 3, (axis + 2) % 3
-        step = np.eye(3)
-        step[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
-        turn = step @ turn
+    turn = turned(np.radians(2.0) * random.standard_normal(3))
     return turn, 2.0 * random.standard_normal(3)
 
 

@@ -19,7 +19,7 @@ def nrmse(estimate: ArrayLike, truth: ArrayLike, mask: ArrayLike) -> float:
     or let `susceptibility` leave them out and count them). DOI 10.1002/mrm.28754.
     """
     e, t = _centred(estimate, truth, mask)
-    return 100 * _norm(e - t) / _norm(t)
+    return 100 * norm(e - t) / norm(t)
 
 
 def nrmse_detrended(estimate: ArrayLike, truth: ArrayLike, mask: ArrayLike) -> float:
@@ -32,7 +32,7 @@ def nrmse_detrended(estimate: ArrayLike, truth: ArrayLike, mask: ArrayLike) -> f
     """
     e, t = _centred(estimate, truth, mask)
     slope = float(e @ t) / float(t @ t)
-    return 100 * _norm(e / slope - t) / _norm(t) if slope > 0 else float("inf")
+    return 100 * norm(e / slope - t) / norm(t) if slope > 0 else float("inf")
 
 
 def rmse(estimate: ArrayLike, truth: ArrayLike, mask: ArrayLike) -> float:
@@ -52,7 +52,7 @@ def correlation(estimate: ArrayLike, truth: ArrayLike, mask: ArrayLike) -> float
     e, t = _centred(estimate, truth, mask)
     if np.ptp(e) == 0:
         raise ScanError("the estimate is constant over the mask, so that no correlation can be given")
-    return float(np.clip(e @ t / (_norm(e) * _norm(t)), -1, 1))
+    return float(np.clip(e @ t / (norm(e) * norm(t)), -1, 1))
 
 
 def coverage(mask_estimate: ArrayLike, mask: ArrayLike) -> float:
@@ -90,5 +90,6 @@ def _centred(estimate: ArrayLike, truth: ArrayLike, mask: ArrayLike) -> tuple[Va
     return e - e.mean(), t - t.mean()
 
 
-def _norm(values: Values) -> float:
+def norm(values: Values) -> float:
+    """Root of the sum of squares."""
     return float(np.linalg.norm(values))

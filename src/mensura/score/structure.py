@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from mensura.scan import BoolArray, ScanError, bounding_box
-from mensura.score.agreement import Values, inside
+from mensura.score.agreement import Values, inside, norm
 
 SIGMA = 1.5
 """Voxels: of the Gaussians in HFEN and XSIM."""
@@ -29,7 +29,7 @@ def hfen(estimate: ArrayLike, truth: ArrayLike, mask: ArrayLike) -> float:
     e, t, box = _masked(estimate, truth, mask, demean=True)
     if np.ptp(np.asarray(truth)[np.asarray(mask, bool)]) == 0:
         raise ScanError("the truth is constant over the mask, so that it has no high frequencies")
-    return 100 * _norm(_log(e - t)[box]) / _norm(_log(t)[box])
+    return 100 * norm(_log(e - t)[box]) / norm(_log(t)[box])
 
 
 def xsim(estimate: ArrayLike, truth: ArrayLike, mask: ArrayLike) -> float:
@@ -102,7 +102,3 @@ def _lower(volume: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
 
 def _upper(volume: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
     return np.delete(volume, 0, axis)
-
-
-def _norm(values: Values) -> float:
-    return float(np.linalg.norm(values))
