@@ -23,7 +23,8 @@ from mensura.inverse.fft import fast_shape, irfft, pad, rfft
 from mensura.phantom.dataset import write_scan
 from mensura.phantom.head import simulate_head
 from mensura.phantom.simulation import Simulation
-from mensura.qsm import dipole, offset, unwrap
+from mensura.qsm import offset, unwrap
+from mensura.qsm.dipole.tv import tv
 
 SHAPE = (164, 205, 205)
 
@@ -73,7 +74,7 @@ def stages(scan: Simulation) -> dict[str, float]:
         "unwrapping, 4 echoes": best(lambda: unwrap.romeo(clean, mask, grid, **known)),
         "unwrapping, 1 echo": best(lambda: unwrap.unwrap_spatial(phase[..., 0], mask)),
         "peer: skimage unwrap_phase, 1 echo": best(lambda: unwrap_phase(masked, rng=0), 1),
-        "one TV inversion": best(lambda: dipole.tv(local, mask, grid), 2),
+        "one TV inversion": best(lambda: tv(local, mask, grid), 2),
         "FFT and back, float32, padded": best(lambda: irfft(rfft(box), box.shape[2])),
         "peer: scipy rfftn and back, float32": best(
             lambda: scipy.fft.irfftn(scipy.fft.rfftn(local, workers=2), local.shape, workers=2)

@@ -13,9 +13,14 @@ from scipy.ndimage import distance_transform_edt
 
 from mensura.inverse.fft import crop, irfft, pad, rfft
 from mensura.inverse.operators import gradient
-from mensura.qsm import background, dipole, kernels, smv, weights
-from mensura.qsm.medi import medi
-from mensura.qsm.single_step import smv_tv
+from mensura.qsm import kernels, smv, weights
+from mensura.qsm.background.lbv import lbv
+from mensura.qsm.background.pdf import pdf
+from mensura.qsm.background.sharp import vsharp
+from mensura.qsm.dipole.direct import tikhonov, tkd
+from mensura.qsm.dipole.medi import medi
+from mensura.qsm.dipole.tv import tv
+from mensura.qsm.single_step.smv_tv import smv_tv
 from mensura.qsm.uncertainty import explained_field
 from mensura.scan import BoolArray, FloatArray, Grid
 from mensura.score import coverage, nrmse
@@ -28,9 +33,9 @@ NOISE = 1e-3
 FAR = 9.0
 """What lies farther than this (mm) from the calcification is scored apart."""
 DEFAULTS: Mapping[str, tuple[Inversion, str, float]] = {
-    "TKD": (dipole.tkd, "threshold", 0.15),
-    "Tikhonov": (dipole.tikhonov, "weight", 0.01),
-    "TV": (dipole.tv, "weight", 1.5e-4),
+    "TKD": (tkd, "threshold", 0.15),
+    "Tikhonov": (tikhonov, "weight", 0.01),
+    "TV": (tv, "weight", 1.5e-4),
     "MEDI": (medi, "weight", 1.5e-4),
 }
 """Each inversion with the parameter that regularises it and that parameter's default."""
@@ -70,7 +75,7 @@ def noise_by_angle(thresholds: Sequence[float], size: int = 96, draws: int = 4) 
     for seed in range(draws):
         noise = np.random.default_rng(seed).standard_normal(mask.shape, dtype=np.float32) * np.float32(NOISE)
         for t in thresholds:
-            chi = dipole.tkd(noise, mask, grid, threshold=t)
+            chi = tkd(noise, mask, grid, threshold=t)
             power[t] += _mean_by(np.abs(np.fft.rfftn(window * chi)) ** 2, bins, angle.size) / unit
             variance[t] += float(np.var(chi, dtype=np.float64)) / NOISE**2 / draws
             maps.setdefault(t, chi)
@@ -284,9 +289,9 @@ def local_fields(case: Case) -> dict[str, tuple[FloatArray, BoolArray]]:
     """The true total field (ppm) → the local field and its mask by each background method."""
     total, mask, grid = case.scan.total_field * case.scan.mask, case.scan.mask, case.scan.grid
     return {
-        "V-SHARP": background.vsharp(total, mask, grid),
-        "PDF": background.pdf(total, mask, grid),
-        "LBV": background.lbv(total, mask, grid),
+        "V-SHARP": vsharp(total, mask, grid),
+        "PDF": pdf(total, mask, grid),
+        "LBV": lbv(total, mask, grid),
     }
 
 
@@ -299,11 +304,11 @@ def chains(case: Case, measured: bool) -> dict[str, tuple[FloatArray, BoolArray]
     total, std = np.nan_to_num(case.total) if measured else case.scan.total_field * mask, case.std
     found = {}
     for name, remove in (
-        ("V-SHARP, then TV", background.vsharp),
-        ("PDF, then TV", partial(background.pdf, field_std=std)),
+        ("V-SHARP, then TV", vsharp),
+        ("PDF, then TV", partial(pdf, field_std=std)),
     ):
         local, kept = remove(total, mask, grid)
-        found[name] = dipole.tv(local, kept, grid, field_std=std, **_thorough("TV")), kept
+        found[name] = tv(local, kept, grid, field_std=std, **_thorough("TV")), kept
     found["one step"] = smv_tv(total, mask, grid, field_std=std), mask
     return found
 

@@ -9,19 +9,24 @@ import pytest
 from heads import head
 from scipy.ndimage import binary_erosion
 
-from mensura.qsm import background, dipole, reference
-from mensura.qsm.medi import medi
-from mensura.qsm.single_step import smv_tv
+from mensura.qsm import reference
+from mensura.qsm.background.lbv import lbv
+from mensura.qsm.background.pdf import pdf
+from mensura.qsm.background.sharp import vsharp
+from mensura.qsm.dipole.direct import tikhonov, tkd
+from mensura.qsm.dipole.medi import medi
+from mensura.qsm.dipole.tv import tv
+from mensura.qsm.single_step.smv_tv import smv_tv
 from mensura.scan import Grid, ScanError
 from mensura.score import nrmse
 
 INVERSIONS = {
-    "tkd": (dipole.tkd, 60),
-    "tikhonov": (dipole.tikhonov, 58),
-    "tv": (dipole.tv, 42),
+    "tkd": (tkd, 60),
+    "tikhonov": (tikhonov, 58),
+    "tv": (tv, 42),
     "medi": (medi, 50),
 }
-BACKGROUNDS = {"vsharp": (background.vsharp, 60), "pdf": (background.pdf, 70), "lbv": (background.lbv, 70)}
+BACKGROUNDS = {"vsharp": (vsharp, 60), "pdf": (pdf, 70), "lbv": (lbv, 70)}
 
 
 def score(chi: np.ndarray, angle: float = 0.0, **options: Any) -> float:
@@ -39,10 +44,8 @@ def test_true_local_field_to_susceptibility(name: str) -> None:
 def test_total_variation_beats_the_closed_forms() -> None:
     scan = head()
     field = scan.local_field * scan.mask
-    best = min(
-        score(dipole.tkd(field, scan.mask, scan.grid)), score(dipole.tikhonov(field, scan.mask, scan.grid))
-    )
-    assert score(dipole.tv(field, scan.mask, scan.grid)) < 0.85 * best
+    best = min(score(tkd(field, scan.mask, scan.grid)), score(tikhonov(field, scan.mask, scan.grid)))
+    assert score(tv(field, scan.mask, scan.grid)) < 0.85 * best
 
 
 @pytest.mark.parametrize("name", BACKGROUNDS)
@@ -66,7 +69,7 @@ def test_a_purely_external_field_is_removed() -> None:
     mask = x**2 + y**2 + z**2 < 20**2
     r = np.sqrt((x - 30) ** 2 + y**2 + z**2)
     field = (1000 * (3 * z**2 / r**2 - 1) / r**3).astype(np.float32)
-    for method, share in ((background.vsharp, 0.02), (background.lbv, 0.02), (background.pdf, 0.05)):
+    for method, share in ((vsharp, 0.02), (lbv, 0.02), (pdf, 0.05)):
         local, kept = method(field * mask, mask, grid)
         assert np.std(local[kept]) < share * np.std(field[mask]), method.__name__
 
@@ -77,8 +80,8 @@ def test_a_purely_external_field_is_removed() -> None:
 def test_one_step_beats_two_on_any_grid(angle: float, voxel: tuple[float, float, float]) -> None:
     scan = head(angle, voxel)
     field = scan.total_field * scan.mask
-    local, kept = background.vsharp(field, scan.mask, scan.grid)
-    two = score(dipole.tv(local, kept, scan.grid), angle, voxel=voxel)
+    local, kept = vsharp(field, scan.mask, scan.grid)
+    two = score(tv(local, kept, scan.grid), angle, voxel=voxel)
     chi = smv_tv(field, scan.mask, scan.grid)
     assert score(chi, angle, voxel=voxel) < min(0.87 * two, 65)
     assert (chi[scan.mask] != 0).mean() > 0.999
@@ -96,9 +99,9 @@ def test_noise_weights_keep_a_corrupted_corner_from_streaking() -> None:
     std[box] = 0.5
     far = scan.mask.copy()
     far[tuple(slice(max(c - 5, 0), c + 6) for c in corner)] = False
-    clean = dipole.tv(field, scan.mask, scan.grid)
-    weighted = dipole.tv(bad, scan.mask, scan.grid, field_std=std)
-    blind = dipole.tv(bad, scan.mask, scan.grid)
+    clean = tv(field, scan.mask, scan.grid)
+    weighted = tv(bad, scan.mask, scan.grid, field_std=std)
+    blind = tv(bad, scan.mask, scan.grid)
     assert nrmse(weighted, clean, far) < 0.25 * nrmse(blind, clean, far)
 
 
@@ -112,7 +115,7 @@ def test_iterations_are_reported_and_can_be_stopped() -> None:
 
     for method, field in (
         (smv_tv, scan.total_field),
-        (dipole.tv, scan.local_field),
+        (tv, scan.local_field),
         (medi, scan.local_field),
     ):
         seen.clear()
@@ -126,15 +129,15 @@ def test_bad_input_is_refused() -> None:
     scan = head()
     thin = np.zeros_like(scan.mask)
     thin[20, 20, 10:30] = True
-    for method in (smv_tv, background.vsharp, background.lbv):
+    for method in (smv_tv, vsharp, lbv):
         with pytest.raises(ScanError, match="mask"):
             method(scan.total_field, thin, scan.grid)
     with pytest.raises(ScanError, match="penalty"):
-        dipole.tikhonov(scan.local_field, scan.mask, scan.grid, penalty="cube")
+        tikhonov(scan.local_field, scan.mask, scan.grid, penalty="cube")
     with pytest.raises(ScanError, match="edge"):
         medi(scan.local_field, scan.mask, scan.grid, edges=1.5)
     with pytest.raises(ScanError, match="standard deviation"):
-        dipole.tv(scan.local_field, scan.mask, scan.grid, field_std=np.zeros_like(scan.local_field))
+        tv(scan.local_field, scan.mask, scan.grid, field_std=np.zeros_like(scan.local_field))
 
 
 def test_references_set_the_zero_where_they_say() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mensura.qsm.dipole import tikhonov
+from mensura.qsm.dipole.direct import tikhonov
 from mensura.qsm.uncertainty import explained_field, propagated
 from mensura.scan import Grid, ScanError
 

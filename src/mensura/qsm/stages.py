@@ -48,9 +48,9 @@ STAGES: Mapping[str, Stage] = {
         {"total_field": "ppm", "mask": "1", "field_std": "ppm"},
         {"local_field": "ppm", "mask": "1"},
         {
-            "vsharp": Method("mensura.qsm.background:vsharp", "10.1002/mrm.23000"),
-            "pdf": Method("mensura.qsm.background:pdf", "10.1002/nbm.1670"),
-            "lbv": Method("mensura.qsm.background:lbv", "10.1002/nbm.3064"),
+            "vsharp": Method("mensura.qsm.background.sharp:vsharp", "10.1002/mrm.23000"),
+            "pdf": Method("mensura.qsm.background.pdf:pdf", "10.1002/nbm.1670"),
+            "lbv": Method("mensura.qsm.background.lbv:lbv", "10.1002/nbm.3064"),
         },
     ),
     "dipole": Stage(
@@ -58,17 +58,17 @@ STAGES: Mapping[str, Stage] = {
         {"local_field": "ppm", "mask": "1", "field_std": "ppm", "magnitude": "arbitrary"},
         {"chi": "ppm"},
         {
-            "tv": Method("mensura.qsm.dipole:tv", "10.1002/mrm.25029"),
-            "medi": Method("mensura.qsm.medi:medi", "10.1002/mrm.24272"),
-            "tikhonov": Method("mensura.qsm.dipole:tikhonov", "10.1002/mrm.25029"),
-            "tkd": Method("mensura.qsm.dipole:tkd", "10.1002/mrm.22135"),
+            "tv": Method("mensura.qsm.dipole.tv:tv", "10.1002/mrm.25029"),
+            "medi": Method("mensura.qsm.dipole.medi:medi", "10.1002/mrm.24272"),
+            "tikhonov": Method("mensura.qsm.dipole.direct:tikhonov", "10.1002/mrm.25029"),
+            "tkd": Method("mensura.qsm.dipole.direct:tkd", "10.1002/mrm.22135"),
         },
     ),
     "background+dipole": Stage(
         "from the total field to susceptibility in one step",
         {"total_field": "ppm", "mask": "1", "field_std": "ppm", "magnitude": "arbitrary"},
         {"chi": "ppm"},
-        {"smv_tv": Method("mensura.qsm.single_step:smv_tv", "10.1002/nbm.3570")},
+        {"smv_tv": Method("mensura.qsm.single_step.smv_tv:smv_tv", "10.1002/nbm.3570")},
     ),
     "reference": Stage(
         "set the zero of susceptibility",

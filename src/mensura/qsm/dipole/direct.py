@@ -1,4 +1,4 @@
-"""Local field → susceptibility: inversions of the dipole convolution. All leave the mean of χ free (see reference)."""
+"""Inversions in closed form: one division in k-space. All leave the mean of χ free (see reference)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 
 from mensura.inverse.fft import crop, fast_shape, irfft, pad, rfft
 from mensura.inverse.operators import difference_spectrum
-from mensura.methods import Monitor, Tunable
-from mensura.qsm import kernels, weights
+from mensura.methods import Tunable
+from mensura.qsm import kernels
 from mensura.qsm.box import on_box
-from mensura.qsm.variational import DataTerm, minimise
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 PADDING = 0.3
@@ -33,7 +32,7 @@ def tkd(
     χ̂ = f̂ / sign(D)·max(|D|, threshold), divided by the mean of D/D_threshold, which undoes the underestimation.
     Shmueli et al. 2009, doi:10.1002/mrm.22135; scaling: Schweser et al. 2013, doi:10.1002/mrm.24405.
     """
-    shape, dipole = _padded(grid)
+    shape, dipole = padded(grid)
     size = np.maximum(np.abs(dipole), np.float32(threshold))
     inverse: FloatArray = np.copysign(np.float32(1) / size, dipole)
     scaled: FloatArray = inverse / _mean(dipole * inverse, shape[2])
@@ -56,46 +55,9 @@ def tikhonov(
     χ̂ = D f̂ / (D² + weight·|Γ|²), Γ the identity or the gradient. ScanError for another penalty.
     Kressler et al. 2010, doi:10.1109/TMI.2009.2023787; Bilgic et al. 2014, doi:10.1002/mrm.25029.
     """
-    shape, dipole = _padded(grid)
+    shape, dipole = padded(grid)
     inverse = regularised_inverse(dipole, weight, penalty, grid, shape)
     return _divide(local_field, mask, inverse, shape)
-
-
-@on_box
-def tv(
-    local_field: FloatArray,
-    mask: BoolArray,
-    grid: Grid,
-    *,
-    field_std: FloatArray | None = None,
-    weight: Annotated[
-        float, Tunable("1", "weight of the total variation at a field noise of 1 ppb; scales with the noise")
-    ] = 1.5e-4,
-    tol: Annotated[float, Tunable("1", "relative change that ends the iteration")] = 1.5e-2,
-    max_iter: Annotated[int, Tunable("1", "most iterations")] = 40,
-    monitor: Monitor | None = None,
-) -> FloatArray:
-    """Local field and its standard deviation (ppm) → χ (ppm), zero outside the mask.
-
-    Minimises ½‖W (d∗χ − f)‖² + λ ‖∇χ‖₁ over χ supported in the mask, W the inverse noise (median 1), gradients
-    per mm, λ = `weight` × noise / 1 ppb; the noise includes a tenth of the field's own size.
-    Bilgic et al. 2014, doi:10.1002/mrm.25029. Differs from the paper in the weights, the support and the scale of λ.
-    """
-    trust = weights.squared(field_std, mask)
-    field = weights.finite(np.where(mask, local_field, np.float32(0)), trust)
-    shape, dipole = _padded(grid)
-    noise = weights.noise(field_std, mask, field)
-    return minimise(
-        [DataTerm(dipole, field, trust)],
-        mask,
-        grid,
-        shape=shape,
-        weight=weight,
-        noise=noise,
-        tol=tol,
-        max_iter=max_iter,
-        monitor=monitor,
-    )
 
 
 def regularised_inverse(
@@ -109,7 +71,7 @@ def regularised_inverse(
     return np.divide(dipole, normal, out=np.zeros_like(dipole), where=normal > 0)
 
 
-def _padded(grid: Grid) -> tuple[tuple[int, int, int], FloatArray]:
+def padded(grid: Grid) -> tuple[tuple[int, int, int], FloatArray]:
     """Padded transform size and the dipole kernel on it."""
     shape = fast_shape(grid.shape, [int(np.ceil(n * PADDING)) for n in grid.shape])
     return shape, kernels.dipole(shape, grid)

@@ -1,0 +1,1 @@
+"""Total field → local field: one module per family of methods."""

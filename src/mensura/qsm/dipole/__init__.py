@@ -1,0 +1,1 @@
+"""Local field → susceptibility: one module per family of methods."""

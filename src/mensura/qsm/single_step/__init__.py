@@ -1,0 +1,1 @@
+"""Total field → susceptibility in one step: one module per family of methods."""
