@@ -29,27 +29,56 @@ def dipole(shape: Sequence[int], grid: Grid) -> Array:
     return kernel
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, error_model="numpy")
 def _voxel_dipole(x: Array, y: Array, z: Array, size: NDArray[np.float64], b: NDArray[np.float64]) -> Array:
-    """The dipole kernel at frequencies x, y, z (1/mm), averaged over the 27 nearest aliases."""
-    out = np.zeros((x.size, y.size, z.size), np.float32)
+    """The dipole kernel at frequencies x, y, z (1/mm), averaged over the 27 nearest aliases.
+
+    Aliases and weights are the same at ±x and ±y; only the signs in k·b differ. So each quarter of the half spectrum
+    is written from the moments Σ w kz^p/|k|² of the first, p = 0, 1, 2.
+    """
+    nx, ny, nz = x.size, y.size, z.size
+    out = np.empty((nx, ny, nz), np.float32)
     wx, wy, wz = _alias_weights(x, size[0]), _alias_weights(y, size[1]), _alias_weights(z, size[2])
-    for i in prange(x.size):
-        for a in range(3):
-            kx = x[i] + (a - 1) / size[0]
-            for j in range(y.size):
+    kz = np.stack((z - 1 / size[2], z + 0 / size[2], z + 1 / size[2])).astype(np.float32)
+    weights = np.ascontiguousarray(wz.T).astype(np.float32)
+    for i in prange(nx // 2 + 1):
+        row, opposite_i = np.empty((4, nz), np.float32), (nx - i) % nx
+        for j in range(ny // 2 + 1):
+            opposite_j = (ny - j) % ny
+            row[:] = np.float32(1 / 3)
+            for a in range(3):
+                kx = x[i] + (a - 1) / size[0]
                 for c in range(3):
                     ky = y[j] + (c - 1) / size[1]
-                    w = wx[i, a] * wy[j, c]
-                    across, plane = kx * b[0] + ky * b[1], kx * kx + ky * ky
-                    for e in range(3):
-                        for k in range(z.size):
-                            kz = z[k] + (e - 1) / size[2]
-                            along = across + kz * b[2]
-                            squared = plane + kz * kz
-                            if squared > 0:
-                                out[i, j, k] += w * wz[k, e] * (1 / 3 - along * along / squared)
+                    _add_aliases(row, kz, weights, (kx, ky, wx[i, a] * wy[j, c]), b)
+            # the mirrored rows first: those on the Nyquist plane are their own mirror and keep the sign they have
+            out[opposite_i, opposite_j] = row[3]
+            out[opposite_i, j] = row[2]
+            out[i, opposite_j] = row[1]
+            out[i, j] = row[0]
     return out
+
+
+@njit(cache=True, error_model="numpy")
+def _add_aliases(
+    row: Array, kz: Array, wz: Array, alias: tuple[float, float, float], b: NDArray[np.float64]
+) -> None:
+    """Subtract (k·b)²/|k|² of three aliases along z, at (kx, ky), (kx, −ky), (−kx, ky) and (−kx, −ky)."""
+    kx, ky, weight = alias
+    plane, w = np.float32(kx * kx + ky * ky + 1e-30), np.float32(weight)
+    same, other = np.float32(kx * b[0] + ky * b[1]), np.float32(kx * b[0] - ky * b[1])
+    along, across = np.float32(b[2] * b[2]), np.float32(2 * b[2])
+    for k in range(kz.shape[1]):
+        low, mid, high = kz[0, k], kz[1, k], kz[2, k]
+        q0 = w * wz[0, k] / (plane + low * low)
+        q1 = w * wz[1, k] / (plane + mid * mid)
+        q2 = w * wz[2, k] / (plane + high * high)
+        first = q0 * low + q1 * mid + q2 * high
+        zero, square = q0 + q1 + q2, along * (q0 * low * low + q1 * mid * mid + q2 * high * high)
+        row[0, k] -= same * (same * zero + across * first) + square
+        row[1, k] -= other * (other * zero + across * first) + square
+        row[2, k] -= other * (other * zero - across * first) + square
+        row[3, k] -= same * (same * zero - across * first) + square
 
 
 @njit(cache=True)

@@ -61,6 +61,7 @@ STAGES: Mapping[str, Stage] = {
             "tv": Method("mensura.qsm.dipole.tv:tv", "10.1002/mrm.25029"),
             "medi": Method("mensura.qsm.dipole.medi:medi", "10.1002/mrm.24272"),
             "tikhonov": Method("mensura.qsm.dipole.direct:tikhonov", "10.1002/mrm.25029"),
+            "tsvd": Method("mensura.qsm.dipole.direct:tsvd", "10.1002/mrm.22334"),
             "tkd": Method("mensura.qsm.dipole.direct:tkd", "10.1002/mrm.22135"),
         },
     ),
