@@ -1,51 +1,87 @@
-"""Proximal steps, fused with the update of their scaled dual variable (numba, in place).
+"""Proximal steps of pointwise terms, fused with the update of their state (numba, in place).
 
-Each works on the splitting x ↦ (a copy of a linear map of x, its dual): given the map's value v = A x and the
-dual u, the copy becomes prox(v + u), the dual v + u − copy; what the next linear step needs, copy − dual, is
-written over v.
+A term f(A x) of a sum keeps one volume, its state a = copy + dual (the Douglas–Rachford form of ADMM). Given the
+new value v = A x, a step does a ← a + relax·(v − prox(a)), then v ← 2·prox(a) − a: what the next linear step wants
+A x to be near. Weights come divided by the term's penalty ρ. Data and weights may be smaller than the volume: they
+lie in its low corner, and beyond them the term is zero.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+SQUARED, ABSOLUTE, PERIODIC = 0, 1, 2
+"""Kinds of a misfit z − data with weight w: ½ w (z − data)²; w |z − data|; w (1 − cos(s (z − data)))/s²."""
+
+ONE, TWO, TURN = np.float32(1), np.float32(2), np.float32(2 * np.pi)
+NEWTON_STEPS = 4
+
+
+@njit(inline="always")
+def _prox(kind: int, t: Any, weight: Any, turn: Any) -> Any:
+    """The misfit that the proximal step leaves of a misfit t.
+
+    Periodic: within the nearest turn, p + w sin p = q for p = s·misfit. Up to its root the left side is concave
+    and rising, so that Newton's steps from the squared misfit's answer, which lies below, climb to it safely.
+    """
+    if kind == SQUARED:
+        return t / (ONE + weight)
+    if kind == ABSOLUTE:
+        return t - min(max(t, -weight), weight)
+    if weight == 0:
+        return t
+    whole = np.rint(t * turn / TURN) * TURN
+    q = t * turn - whole
+    p = q / (ONE + weight)
+    for _ in range(NEWTON_STEPS):
+        p -= (p + weight * np.sin(p) - q) / (ONE + weight * np.cos(p))
+    return (p + whole) / turn
 
 
 @njit(cache=True, parallel=True)
-def shrink_gradient(g: Array, dual: Array, threshold: np.float32) -> None:
-    """Isotropic soft threshold of a gradient field: prox of `threshold`·‖·‖₂ summed over voxels."""
-    nx, ny, nz = g.shape[1:]
-    for i in prange(nx):
-        for j in range(ny):
-            for k in range(nz):
-                a = g[0, i, j, k] + dual[0, i, j, k]
-                b = g[1, i, j, k] + dual[1, i, j, k]
-                c = g[2, i, j, k] + dual[2, i, j, k]
-                size = np.sqrt(a * a + b * b + c * c)
-                keep = np.float32(1.0) if size <= threshold else threshold / size
-                # the dual is the projection onto the ball of that radius, the copy what is left of it
-                dual[0, i, j, k] = a * keep
-                dual[1, i, j, k] = b * keep
-                dual[2, i, j, k] = c * keep
-                left = np.float32(1.0) - np.float32(2.0) * keep
-                g[0, i, j, k] = a * left
-                g[1, i, j, k] = b * left
-                g[2, i, j, k] = c * left
+def fit_data(
+    state: Array,
+    value: Array,
+    relax: np.float32,
+    kind: int,
+    data: Array,
+    weight: Array,
+    turn: np.float32,
+) -> None:
+    """The step of a misfit to data; `turn` is s of the periodic one (rad per unit of the data)."""
+    nx, ny, nz = data.shape
+    for i in prange(state.shape[0]):
+        for j in range(state.shape[1]):
+            known = nz if i < nx and j < ny else 0
+            for k in range(known):
+                d, w = data[i, j, k], weight[i, j, k]
+                a = state[i, j, k] - d
+                a += relax * (value[i, j, k] - d - _prox(kind, a, w, turn))
+                state[i, j, k] = a + d
+                value[i, j, k] = TWO * _prox(kind, a, w, turn) - a + d
+            for k in range(known, state.shape[2]):
+                a = state[i, j, k] + relax * (value[i, j, k] - state[i, j, k])
+                state[i, j, k] = a
+                value[i, j, k] = a
 
 
 @njit(cache=True, parallel=True)
-def fit_data(v: Array, dual: Array, data: Array, weight: Array) -> None:
-    """prox of ½ w (v − data)² / μ with w/μ given as `weight` (≥ 0; infinite pins the copy to the data)."""
-    nx, ny, nz = v.shape
-    for i in prange(nx):
-        for j in range(ny):
-            for k in range(nz):
-                w = weight[i, j, k]
-                a = v[i, j, k] + dual[i, j, k]
-                pinned = w > np.float32(1e30)
-                copy = data[i, j, k] if pinned else (a + w * data[i, j, k]) / (np.float32(1.0) + w)
-                dual[i, j, k] = a - copy
-                v[i, j, k] = np.float32(2.0) * copy - a
+def confine(
+    state: Array, x: Array, relax: np.float32, inside: NDArray[np.bool_], total: Array, penalty: np.float32
+) -> None:
+    """The step of the condition that x is 0 outside a mask; the result, times the penalty, is added to `total`."""
+    nx, ny, nz = inside.shape
+    for i in prange(state.shape[0]):
+        for j in range(state.shape[1]):
+            known = nz if i < nx and j < ny else 0
+            for k in range(state.shape[2]):
+                a = state[i, j, k]
+                free = k < known and inside[i, j, k]
+                a += relax * (x[i, j, k] - a) if free else relax * x[i, j, k]
+                state[i, j, k] = a
+                total[i, j, k] += penalty * a if free else -penalty * a

@@ -1,17 +1,20 @@
-"""The one engine of the total-variation methods: weighted data terms on filtered dipole fields, χ inside the mask."""
+"""The one engine of the variational methods: data terms on filtered dipole fields, a prior on χ, χ inside the mask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
-from mensura.inverse.fft import crop, pad
-from mensura.inverse.prox import fit_data, shrink_gradient
-from mensura.inverse.solvers import Split, admm
+from mensura.inverse.admm import Filtered, Support, Variation, admm
+from mensura.inverse.fft import crop
+from mensura.inverse.operators import difference_spectrum
+from mensura.inverse.prox import ABSOLUTE, PERIODIC, SQUARED, fit_data
 from mensura.methods import Monitor
+from mensura.qsm.harmonic import interior
 from mensura.qsm.weights import NOISE_UNIT
 from mensura.scan import BoolArray, FloatArray, Grid
 
@@ -20,15 +23,35 @@ SUPPORT_PENALTY = 4e-4
 GRADIENT_PENALTY = 100.0
 """ρ of the augmented Lagrangian, for data weights around 1; the last one times the regularisation weight. They set
 the speed only: chosen so that 30 iterations come within 1 % of the minimum."""
+HARMONIC_PENALTY = 1.0
+BENDING = 2.0
+"""Length of second-order variation in voxels: weight of |E v| over that of |∇χ − v|."""
 
 
 @dataclass(frozen=True)
 class DataTerm:
-    """½ ‖√weight · (kernel ∗ χ − data)‖²: kernel as a half spectrum, data and weight on the unpadded grid."""
+    """The misfit of kernel ∗ χ to data: kernel as a half spectrum, data and weight on the unpadded grid.
+
+    With r the misfit and w the weight, `loss` is "gaussian": ½ Σ w r²; "l1": noise·Σ √w |r|, which rises as fast as
+    the former where r is one noise; "phase": Σ w (1 − cos(s r))/s², s = `turn` rad per ppm, blind to whole turns.
+    """
 
     kernel: FloatArray
     data: FloatArray
     weight: FloatArray
+    loss: Literal["gaussian", "l1", "phase"] = "gaussian"
+    turn: float = 1.0
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What χ is believed to be: piecewise constant (order 1, TV) or piecewise linear (order 2, TGV).
+
+    `edges` in 0…1, one volume or one per axis (3, x, y, z), say how much a slope costs there.
+    """
+
+    order: int = 1
+    edges: FloatArray | None = None
 
 
 def minimise(
@@ -42,24 +65,55 @@ def minimise(
     tol: float,
     max_iter: int,
     monitor: Monitor | None,
+    prior: Prior = Prior(),
+    harmonic: float | None = None,
 ) -> FloatArray:
-    """argmin over χ that is 0 outside the mask: Σ data terms + λ·Σ|∇χ|, by ADMM on the padded `shape`.
+    """argmin over χ that is 0 outside the mask: Σ data terms + λ·R(χ), by ADMM on the padded `shape`.
 
-    λ = `weight` × `noise` (ppm) / 1 ppb. Gradients are per mm, so that the weight means the same at any voxel
-    size; they run over the whole padded volume.
+    R is Σ|∇χ| or, of second order, min over v of Σ|∇χ − v| + 2 voxels·|E v|. λ = `weight` × `noise` (ppm) / 1 ppb.
+    Gradients are per mm, so that the weight means the same at any voxel size; they run over the whole padded volume.
+    With `harmonic` (β in mm⁴) every data term also sees an unknown field h, which costs ½ β Σ|∇²h|² in the mask.
     """
-    threshold = np.float32(noise / NOISE_UNIT / GRADIENT_PENALTY)
-    inside = pad(mask.astype(np.float32), shape)
-    pinned = np.where(inside > 0, np.float32(0), np.float32(np.inf))
-    splits = [_data_split(term, shape) for term in terms]
-    splits.append(Split("gradient", GRADIENT_PENALTY * weight, partial(shrink_gradient, threshold=threshold)))
-    splits.append(
-        Split("identity", SUPPORT_PENALTY, partial(fit_data, data=np.zeros_like(pinned), weight=pinned))
+    strength = weight * noise / NOISE_UNIT
+    variation = Variation(
+        strength=strength,
+        penalty=GRADIENT_PENALTY * weight,
+        length=BENDING * float(np.mean(grid.voxel_size)) if prior.order == 2 else 0.0,
+        edges=None if prior.edges is None else np.broadcast_to(prior.edges, (3, *mask.shape)),
     )
-    solution = admm(splits, shape, grid.voxel_size, tol=tol, max_iter=max_iter, monitor=monitor)
+    filters = [_filtered(term, noise, harmonic is not None) for term in terms]
+    if harmonic is not None:
+        filters.append(_harmonic(mask, grid, shape, harmonic))
+    solution = admm(
+        filters,
+        variation,
+        Support(mask, SUPPORT_PENALTY),
+        shape,
+        grid.voxel_size,
+        tol=tol,
+        max_iter=max_iter,
+        monitor=monitor,
+    )
     return crop(solution.x, mask.shape) * mask
 
 
-def _data_split(term: DataTerm, shape: tuple[int, int, int]) -> Split:
-    data, weight = pad(term.data, shape), pad(term.weight / np.float32(DATA_PENALTY), shape)
-    return Split(term.kernel, DATA_PENALTY, partial(fit_data, data=data, weight=weight))
+def _filtered(term: DataTerm, noise: float, with_other: bool) -> Filtered:
+    kind = {"gaussian": SQUARED, "l1": ABSOLUTE, "phase": PERIODIC}[term.loss]
+    weight = np.sqrt(term.weight) * np.float32(noise) if kind == ABSOLUTE else term.weight
+    step = partial(
+        fit_data,
+        kind=kind,
+        data=term.data,
+        weight=weight / np.float32(DATA_PENALTY),
+        turn=np.float32(term.turn),
+    )
+    return Filtered(term.kernel, DATA_PENALTY, step, np.ones_like(term.kernel) if with_other else None)
+
+
+def _harmonic(mask: BoolArray, grid: Grid, shape: tuple[int, int, int], strength: float) -> Filtered:
+    """½ strength·|∇²h|² in the mask."""
+    weight = interior(mask) * np.float32(strength / HARMONIC_PENALTY)
+    step = partial(
+        fit_data, kind=SQUARED, data=np.zeros(mask.shape, np.float32), weight=weight, turn=np.float32(1)
+    )
+    return Filtered(None, HARMONIC_PENALTY, step, difference_spectrum(shape, grid.voxel_size))
