@@ -176,8 +176,10 @@ def test_methods_lists_every_parameter_with_default_unit_and_doi(capsys: pytest.
     romeo = table["unwrap"]["methods"]["romeo"]
     assert romeo["doi"] == "10.1002/mrm.28563"
     assert table["background"]["methods"]["vsharp"]["parameters"]["radius"]["unit"] == "mm"
-    assert main(["methods"]) == 0
+    assert main(["methods", "all"]) == 0
     shown = capsys.readouterr().out
+    presets = table.pop("presets")
+    assert all(facts["why"] in " ".join(shown.split()) for facts in presets.values())
     for stage, entry in table.items():
         for method, facts in entry["methods"].items():
             assert method in shown
@@ -185,6 +187,19 @@ def test_methods_lists_every_parameter_with_default_unit_and_doi(capsys: pytest.
             assert all(
                 f"--{stage}.{method}.{name}" in shown.replace("\n", "") for name in facts["parameters"]
             )
+
+
+def test_methods_are_a_line_each_and_told_in_full_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods"]) == 0
+    shown = capsys.readouterr().out
+    assert "--dipole.tkd.threshold" not in shown
+    assert main(["methods", "dipole.tkd", "rodent"]) == 0
+    shown = capsys.readouterr().out
+    assert "--dipole.tkd.threshold" in shown
+    assert "--dipole.tv" not in shown
+    assert "10.1002/mrm.22135" in shown
+    assert "× 0.1" in shown
+    refused(capsys, ["methods", "dipole.tkt"], "dipole.tkd")
 
 
 def test_flags_and_the_config_file_mean_the_same(scan: Scan, tmp_path: Path) -> None:

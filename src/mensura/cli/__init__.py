@@ -80,6 +80,9 @@ def _parser(make: Callable[..., Parser], *args: Any, **kwargs: Any) -> Parser:
 
 
 def _fill_methods(command: Parser) -> None:
+    command.add_argument(
+        "what", nargs="*", metavar="WHAT", help="a stage, a method (dipole.medi), presets, or all"
+    )
     command.add_argument("--json", action="store_true", help="as JSON, for programs")
     command.set_defaults(action=_methods)
 
@@ -90,20 +93,30 @@ def _methods(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(as_json())
     else:
-        show()
+        show(arguments.what)
     return 0
 
 
 USAGE = {
     "run": "mensura run BIDS_DIR OUT_DIR participant [options]",
     "qsm": "mensura qsm --phase FILE … --magnitude FILE … --echo-times S … --field-strength T -o DIR [options]",
+    "methods": "mensura methods [WHAT …] [--json]",
     "score": score.USAGE,
 }
-METHODS = "Every stage, method and parameter with its default, unit and reference, from the one table."
+METHODS = """\
+Every stage with its methods, in short; of a stage or method also parameters, defaults, units and references.
+
+examples:
+  mensura methods                  every stage, method and preset, a line each
+  mensura methods dipole           the methods of a stage
+  mensura methods dipole.tv        one method with its parameters
+  mensura methods presets          what the presets set, and why
+  mensura methods all              everything
+"""
 COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "run": ("map every run of a BIDS dataset", maps.RUN, maps.fill_run),
     "qsm": ("map one scan given as NIfTI files", maps.QSM, maps.fill_qsm),
-    "methods": ("list all methods and parameters", METHODS, _fill_methods),
+    "methods": ("list methods, parameters and presets", METHODS, _fill_methods),
     "score": ("say how far a map is from its truth", score.SCORE, score.fill),
     "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from types import UnionType
+from typing import Literal, NoReturn, Union, get_origin
 
 from rich_argparse import RawDescriptionRichHelpFormatter
 
@@ -29,11 +30,16 @@ class HelpFormatter(RawDescriptionRichHelpFormatter):
 
 def described(parameter: Parameter) -> str:
     """The parameter's help with its default and unit."""
+    from mensura.pipeline.config import in_words
+
     default = parameter.default
     words = (
         default
         if isinstance(default, str) or not isinstance(default, Sequence)
         else " ".join(map(str, default))
     )
+    options = (
+        f"; {in_words(parameter.type)}" if get_origin(parameter.type) in (Literal, Union, UnionType) else ""
+    )
     unit = f" {parameter.unit}" if parameter.unit not in ("", "1") and words != "" else ""
-    return f"{parameter.help} (default: {words if words != '' else 'none'}{unit})".replace("%", "%%")
+    return f"{parameter.help} (default: {words if words != '' else 'none'}{unit}{options})".replace("%", "%%")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mensura.cli.flags import METAVARS, Parser, described
+from mensura.pipeline.presets import PRESET, PRESETS
 from mensura.scan import ScanError
 
 SCAN_FLAGS = (
@@ -16,8 +17,9 @@ SCAN_FLAGS = (
     *("total_field", "local_field", "field_unit", "b0_direction"),
 )
 RUN = """\
-A BIDS App: finds every MEGRE and T2starw run with phase (or real and imaginary parts), maps each, and writes
-BIDS derivatives and one report per subject. What is there already and has not changed is not computed again.
+A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
+volume by volume), and writes BIDS derivatives and one report per subject. What is there already and has not
+changed is not computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02
@@ -34,12 +36,17 @@ examples:
   mensura qsm --phase phase.nii.gz --magnitude mag.nii.gz --echo-times 0.004 0.008 0.012 \\
               --field-strength 7 -o maps
   mensura qsm --total-field field.nii.gz --mask mask.nii.gz --field-strength 3 -o maps
+  mensura qsm --phase series.nii.gz --magnitude mag.nii.gz --echo-times 0.03 --field-strength 7 \\
+              --time-series --preset epi -o maps
   mensura qsm --local-field local.nii.gz --field-unit ppm --mask mask.nii.gz --dipole tv -o maps
 """
 STAGE_HELP = """\
 By default background removal and dipole inversion are one step (background+dipole); naming --background or
 --dipole makes them two. Every parameter can also stand in the TOML file: [dipole] method = "tv", and below
 [dipole.tv] weight = 2e-4."""
+
+PRESET_HELP = f"""settings for a kind of data, over which config and flags are laid: {', '.join(PRESETS)} (explained
+by mensura methods presets)"""
 
 
 def fill_run(command: Parser) -> None:
@@ -71,6 +78,9 @@ def fill_qsm(command: Parser) -> None:
     scan.add_argument(
         "--readout", choices=["monopolar", "bipolar"], help="of the echoes (default: found out)"
     )
+    scan.add_argument(
+        "--time-series", action="store_true", help="the volumes of each file are points in time, not echoes"
+    )
     enter = command.add_argument_group("enter later in the chain")
     enter.add_argument(
         "--mask", dest="mask_file", type=Path, metavar="FILE", help="your own mask, instead of one made here"
@@ -92,6 +102,7 @@ def _fill_common(command: Parser) -> None:
     how.add_argument(
         "--config", type=Path, metavar="TOML", help="methods and parameters from a file; flags go first"
     )
+    how.add_argument("--preset", metavar="NAME", default=argparse.SUPPRESS, help=PRESET_HELP)
     how.add_argument("--dry-run", action="store_true", help="say what would be done and the memory it needs")
     how.add_argument("--force", action="store_true", help="compute everything again, replace what is there")
     how.add_argument("--threads", type=int, metavar="N", help="processor cores to use (default: all)")
@@ -131,7 +142,7 @@ def _run(arguments: argparse.Namespace) -> int:
     jobs = [
         Job(
             run.name,
-            partial(bids.load, run),
+            partial(bids.load_run, run),
             arguments.out_dir,
             run,
             settings,
@@ -147,11 +158,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _qsm(arguments: argparse.Namespace) -> int:
     from mensura.io.scans import load_nifti
+    from mensura.io.series import load_series
     from mensura.pipeline.job import Job, input_shape, with_readout
 
     settings = _prepare(arguments)
     given = {name: getattr(arguments, name) for name in SCAN_FLAGS}
-    load = partial(with_readout, partial(load_nifti, **given, mask=arguments.mask_file), arguments.readout)
+    reader = load_series if arguments.time_series else load_nifti
+    load = partial(with_readout, partial(reader, **given, mask=arguments.mask_file), arguments.readout)
     job = Job(
         arguments.out.name,
         load,
@@ -162,7 +175,7 @@ def _qsm(arguments: argparse.Namespace) -> int:
         reference_region=arguments.reference_region,
     )
     if arguments.dry_run:
-        return _plan([job], [input_shape(given)])
+        return _plan([job], [input_shape(given, arguments.time_series)])
     return _execute(arguments, [job])
 
 
@@ -174,7 +187,7 @@ def _prepare(arguments: argparse.Namespace) -> Any:
     if arguments.threads is not None:
         _use_threads(arguments.threads)
     file = read_toml(arguments.config) if arguments.config else {}
-    keys = set(known_keys())
+    keys = {PRESET, *known_keys()}
     flags = {key: value for key, value in vars(arguments).items() if key in keys}
     if getattr(arguments, "reference_region", None):
         flags.setdefault("reference", "region")

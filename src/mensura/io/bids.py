@@ -14,13 +14,17 @@ from mensura.io.bids_write import DESCRIPTION, write_bidsignore, write_dataset_d
 from mensura.io.files import read_json
 from mensura.io.nifti import FilePath, read_shape
 from mensura.io.scans import Scan, assemble
+from mensura.io.series import SERIES_PARTS, SeriesScan, assemble_series
 from mensura.scan import ScanError
 
 __all__ = [
     "MultiEchoRun",
     "bids_uri",
     "find_runs",
+    "is_series",
     "load",
+    "load_run",
+    "load_series",
     "output_path",
     "shape",
     "sidecar_of",
@@ -30,7 +34,8 @@ __all__ = [
     "write_dataset_description",
 ]
 
-SUFFIXES = ("MEGRE", "T2starw")
+SUFFIXES = {"anat": ("MEGRE", "T2starw"), "func": ("bold",)}
+"""What is looked for, by the folder that it lies in."""
 PARTS = {"mag": "magnitude", "phase": "phase", "real": "real", "imag": "imaginary"}
 WITHIN_RUN = ("echo", "part", "coil")
 """Entities that tell the files of one run apart."""
@@ -65,6 +70,11 @@ class MultiEchoRun:
         return self.entities.get("ses")
 
     @property
+    def datatype(self) -> str:
+        """The folder it lies in: anat, or func."""
+        return next(folder for folder, suffixes in SUFFIXES.items() if self.suffix in suffixes)
+
+    @property
     def parts(self) -> dict[str, tuple[Path, ...]]:
         """The files of each part that there is, phase first."""
         found = {
@@ -92,7 +102,7 @@ class MultiEchoRun:
 def find_runs(
     dataset: FilePath, *, participants: Sequence[str] = (), sessions: Sequence[str] = ()
 ) -> list[MultiEchoRun]:
-    """A BIDS dataset → its gradient-echo runs: every MEGRE, and every T2starw that has phase.
+    """A BIDS dataset → its gradient-echo runs: every MEGRE, and every T2starw and bold that has phase.
 
     `participants` and `sessions` are labels, with or without sub- and ses-; none means all. ScanError where
     the folder is no BIDS dataset, a label is unknown, or nothing is found.
@@ -103,7 +113,7 @@ def find_runs(
     folders = [folder for subject in subjects for folder in _session_folders(root, subject, sessions)]
     if sessions:
         _chosen(root, subjects, "ses", sessions)
-    runs = [run for folder in folders for run in _runs_in(root, folder / "anat")]
+    runs = [run for folder in folders for kind in SUFFIXES for run in _runs_in(root, folder / kind)]
     usable = [run for run in runs if run.suffix == "MEGRE" or run.has_phase]
     if usable:
         return _told_apart(usable)
@@ -136,10 +146,43 @@ def load(
     return replace(scan, warnings=doubts + scan.warnings)
 
 
+def load_run(run: MultiEchoRun) -> Scan | SeriesScan:
+    """A run → its images at once (`load`), or one after the other in time (`load_series`)."""
+    return load_series(run) if is_series(run) else load(run)
+
+
+def load_series(run: MultiEchoRun) -> SeriesScan:
+    """A run whose files hold one volume for each time → the series. ScanError as in `load`."""
+    _check_complete(run)
+    if not run.phase:
+        raise ScanError(f"{run.files[0]}: a time series needs phase images; convert real and imaginary parts")
+    sidecars = _echo_sidecars(run)
+    acquisition, doubts = gradient_echo(sidecars)
+    parts = {name: paths for name, paths in run.parts.items() if name in SERIES_PARTS}
+    record = merge([sidecar.record for sidecar in sidecars])
+    series = assemble_series(parts, acquisition, sidecar=record)
+    if run.suffix != "bold":
+        doubts += (f"{series.count} volumes with one echo time were taken as points in time, not as coils",)
+    return replace(series, first=replace(series.first, warnings=doubts + series.first.warnings))
+
+
+def is_series(run: MultiEchoRun) -> bool:
+    """Whether the volumes of a file are points in time: a bold, or a T2starw with one echo time for them all."""
+    if run.suffix != "T2starw":
+        return run.suffix == "bold"
+    return all(
+        len(read_shape(path)) > 3 and isinstance(sidecar_of(run.dataset, path).get("EchoTime"), int | float)
+        for path in run.phase or run.real
+    )
+
+
 def shape(run: MultiEchoRun) -> tuple[int, int, int, int]:
     """A run → the shape of its 4D images, from the header of one file."""
     _check_complete(run)
     files = run.phase or run.real
+    if is_series(run):
+        x, y, z = read_shape(files[0])[:3]
+        return x, y, z, len(files)
     sizes = read_shape(files[0])
     echoes = len(files) if len(files) > 1 or len(sizes) < 4 else sizes[3]
     return sizes[0], sizes[1], sizes[2], echoes
@@ -205,11 +248,11 @@ def _session_folders(root: Path, subject: Path, sessions: Sequence[str]) -> list
 
 
 def _runs_in(root: Path, folder: Path) -> list[MultiEchoRun]:
-    """The files of one anat/ folder, grouped into runs."""
+    """The files of one anat/ or func/ folder, grouped into runs."""
     groups: dict[tuple[str, str], dict[str, list[tuple[int, Path]]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.glob("sub-*")):
         name = parse(path)
-        if name is None or name.extension not in IMAGE_EXTENSIONS or name.suffix not in SUFFIXES:
+        if name is None or name.extension not in IMAGE_EXTENSIONS or name.suffix not in SUFFIXES[folder.name]:
             continue
         part = PARTS.get(name.entities.get("part", "mag"))
         if part:

@@ -59,6 +59,9 @@ class Run(Protocol):
     @property
     def entities(self) -> Mapping[str, str]: ...
 
+    @property
+    def datatype(self) -> str: ...
+
 
 def parse(path: str | PathLike[str]) -> Name | None:
     """A path → its entities, suffix and extension; None where the name is not of that form."""
@@ -97,11 +100,11 @@ def output_path(
 
 
 def subject_folder(out_dir: str | PathLike[str], run: Run | None) -> Path:
-    """Where the images of a run go: OUT/sub-01/[ses-1/]anat; OUT itself without a run."""
+    """Where the images of a run go: OUT/sub-01/[ses-1/]anat (or func); OUT itself without a run."""
     if run is None:
         return Path(out_dir)
     folders = [f"{key}-{run.entities[key]}" for key in ("sub", "ses") if key in run.entities]
-    return Path(out_dir, *folders, "anat")
+    return Path(out_dir, *folders, run.datatype)
 
 
 def bids_uri(path: str | PathLike[str], dataset: str | PathLike[str], name: str = "raw") -> str:

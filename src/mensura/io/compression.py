@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from mensura.io.files import read_bytes
+from mensura.io.files import read_bytes, reading
 from mensura.scan import ScanError
 
 MAGIC = b"\x1f\x8b"
@@ -37,6 +40,27 @@ def first_bytes(path: Path, count: int) -> bytes:
         return read_bytes(path)
     except (EOFError, OSError, error_type) as error:
         raise _damaged(path, error) from error
+
+
+@contextmanager
+def stream(path: Path) -> Iterator[BinaryIO]:
+    """A file, gzipped or not → its content as a file to read from; ScanError where it is damaged."""
+    igzip, error_type = _isal()
+    try:
+        with reading(path) as file:
+            zipped = file.read(2) == MAGIC
+            file.seek(0)
+            yield igzip.open(file, "rb") if zipped else file
+    except (EOFError, zlib.error, error_type) as error:
+        raise _damaged(path, error) from error
+
+
+@contextmanager
+def stream_into(file: BinaryIO) -> Iterator[BinaryIO]:
+    """A binary file → what to write into so that gzip comes out, the same bytes for the same content."""
+    igzip, _ = _isal()
+    with igzip.IGzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=file, mtime=0) as zipped:
+        yield zipped
 
 
 def compressed(content: bytes | memoryview) -> bytes:

@@ -64,8 +64,16 @@ def write_text(path: Path, text: str) -> None:
 
 def read_bytes(path: Path) -> bytes:
     """A file → its content; ScanError where it is missing or cannot be read."""
+    with reading(path) as file:
+        return file.read()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """A path → the binary file to read from; ScanError where it is missing or cannot be read."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            yield file
     except FileNotFoundError as error:
         if Path(path).is_symlink():
             raise ScanError(f"{path} links to content that is not here; fetch it (datalad get)") from error
@@ -98,7 +106,11 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def digest(path: Path) -> str:
     """A file → 32 hexadecimal digits that change whenever its content does (BLAKE2b, 128 bits)."""
-    return hashlib.blake2b(read_bytes(path), digest_size=16).hexdigest()
+    found = hashlib.blake2b(digest_size=16)
+    with reading(path) as file:
+        while block := file.read(1 << 22):
+            found.update(block)
+    return found.hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -43,7 +43,7 @@ def read(path: FilePath) -> Image:
     shape = headers.image_shape(path, raw)
     grid, header = headers.image_grid(path, raw, shape), headers.header_record(path, raw)
     stored = _stored(path, content, raw, shape)
-    return Image(path, _scaled(stored, header.slope, header.intercept), grid, header)
+    return Image(path, scaled(stored, header.slope, header.intercept), grid, header)
 
 
 def read_shape(path: FilePath) -> tuple[int, ...]:
@@ -141,7 +141,7 @@ def _stored(path: Path, content: bytes, raw: Any, shape: tuple[int, ...]) -> NDA
     return np.frombuffer(content, dtype, count=math.prod(shape), offset=offset).reshape(shape, order="F")
 
 
-def _scaled(stored: NDArray[Any], slope: float, intercept: float) -> FloatArray:
+def scaled(stored: NDArray[Any], slope: float, intercept: float) -> FloatArray:
     """Stored numbers (Fortran order) → float32 (C order), slope and intercept applied."""
     data = np.empty(stored.shape, dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -96,11 +96,16 @@ def to_radians(image: Image, sidecar: Mapping[str, Any] | None = None) -> Radian
     stored integers · the vendor's way of storing · 0…2π · a known range that the values fill · unwrapped
     radians. NaN and Inf stay. ScanError when no rule applies, or when the phase has been spoilt by rounding.
     """
+    return phase_rule(image, sidecar)(image)
+
+
+def phase_rule(image: Image, sidecar: Mapping[str, Any] | None = None) -> Callable[[Image], RadianPhase]:
+    """A phase image and its JSON record → what turns it, and others stored alike, into radians (`to_radians`)."""
     evidence = _evidence(image, sidecar or {})
     for rule in RULES:
         verdict = rule(evidence)
         if verdict is not None:
-            return _apply(evidence, verdict)
+            return lambda other: _apply(replace(evidence, image=other), verdict)
     raise ScanError(
         f"{image.path} holds {evidence.describe()}, which is no known way of storing phase; convert it to "
         'radians, or state "Units": "rad" or "deg" in the JSON file beside it'

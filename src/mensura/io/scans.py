@@ -91,7 +91,7 @@ def load_nifti(
     }
     sources = {name: tuple(Path(path) for path in paths) for name, paths in given.items() if paths}
     echoes = sources.get("phase", sources.get("real", ()))
-    sidecars = [Sidecar(str(path), record) for path in echoes if (record := _beside(path))]
+    sidecars = [Sidecar(str(path), record) for path in echoes if (record := beside(path))]
     if not echoes and not echo_times:
         return assemble(
             sources, None, field_strength=field_strength, field_unit=field_unit, b0_direction=b0_direction
@@ -115,11 +115,19 @@ def assemble(
     field_strength: float | None = None,
     field_unit: str = "Hz",
     b0_direction: Sequence[float] | None = None,
+    images: Mapping[str, Image] | None = None,
 ) -> Scan:
-    """The files of each artifact and the acquisition → the scan, with every check between them."""
+    """The files of each artifact and the acquisition → the scan, with every check between them.
+
+    `images` are those that were read already, (x, y, z, echo).
+    """
     _check_parts(sources)
-    _check_volumes(sources, acquisition)
-    images = {name: stack(paths) if name in ECHO_PARTS else read(paths[0]) for name, paths in sources.items()}
+    if images is None:
+        _check_volumes(sources, acquisition)
+    images = dict(images or {})
+    for name, paths in sources.items():
+        if name not in images:
+            images[name] = stack(paths) if name in ECHO_PARTS else read(paths[0])
     reference = next((i for i in images.values() if i.header.orientation_known), next(iter(images.values())))
     for image in images.values():
         check_same_grid(image, reference)
@@ -149,7 +157,7 @@ def _data(images: Mapping[str, Image], name: str) -> FloatArray | None:
     return images[name].data if name in images else None
 
 
-def _beside(path: Path) -> dict[str, Any]:
+def beside(path: Path) -> dict[str, Any]:
     """The record in the JSON file of the same name, if there is one."""
     sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     return read_json(sidecar) if sidecar.is_file() else {}
@@ -174,9 +182,10 @@ def _check_volumes(sources: Sources, acquisition: GradientEcho | None) -> None:
     echoes = len(acquisition.echo_times) if acquisition else None
     for name, count in counts.items():
         if name != "magnitude" and echoes is not None and count != echoes:
+            times = f"; if they are {count} points in time, add --time-series" if echoes == 1 else ""
             raise ScanError(
                 f"{sources[name][0]}: {count} {name} volume{'s' * (count > 1)} but {echoes} echo "
-                f"time{'s' * (echoes > 1)}; give one echo time (s) per echo, and combine coil images first"
+                f"time{'s' * (echoes > 1)}; give one echo time (s) per echo, and combine coil images first{times}"
             )
     if "phase" in counts and counts.get("magnitude", counts["phase"]) != counts["phase"]:
         raise ScanError(

@@ -35,9 +35,10 @@ class Screen:
 
     def iteration(self, iteration: int, max_iter: int, change: float) -> None:
         """The bar, and the solver's relative change."""
-        self.detail = f"{iteration} iterations"
+        self.detail = f"{iteration} {'iterations' if change else 'of ' + str(max_iter)}"
         if self.task is not None:
-            detail = f"{iteration}/{max_iter}, change {change:.1e}"
+            moving = f", change {change:.1e}" if change else ""
+            detail = f"{iteration}/{max_iter}{moving}"
             self.progress.update(self.task, completed=iteration, total=max_iter, detail=detail)
 
     def end(self, step: str, seconds: float, reused: bool) -> None:

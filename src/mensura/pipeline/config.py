@@ -1,6 +1,7 @@
 """Which method does each stage, and with what parameters: from flags or a TOML file, same keys.
 
-A setting is a stage's method (`dipole = "tv"`) or a method's parameter (`dipole.tv.weight = 2e-4`).
+A setting is a stage's method (`dipole = "tv"`), a method's parameter (`dipole.tv.weight = 2e-4`) or a preset
+(`preset = "rodent"`), over which all others are laid.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from mensura.methods import Parameter, Stage
+from mensura.pipeline.presets import PRESET, PRESETS, Preset
 from mensura.scan import ScanError
 
 SPAN = "background+dipole"
@@ -42,10 +44,14 @@ def stages() -> Mapping[str, Stage]:
 
 @dataclass(frozen=True)
 class Settings:
-    """What was chosen: `methods` by stage, `parameters` by stage and name; the rest is at its default."""
+    """What was chosen: `methods` by stage, `parameters` by stage and name; the rest is at its default.
+
+    `preset` is the name of the preset that they were laid over, if there was one.
+    """
 
     methods: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    preset: str = ""
 
     def method(self, stage: str) -> str:
         """The name of the method that does `stage`."""
@@ -64,8 +70,10 @@ class Settings:
 def settings(flat: Mapping[str, Any], where: str = "the settings") -> Settings:
     """Flat settings (`{"dipole": "tv", "dipole.tv.weight": "2e-4"}`) → Settings; text is converted.
 
-    ScanError for a key or value that does not fit, with the nearest one that does.
+    A `preset` among them is laid below the others. ScanError for a key or value that does not fit, with the
+    nearest one that does.
     """
+    preset, flat = _over_preset(flat, where)
     table = stages()
     methods = {key: _method(table, key, value, where) for key, value in flat.items() if "." not in key}
     parameters: dict[str, dict[str, Any]] = {}
@@ -80,7 +88,47 @@ def settings(flat: Mapping[str, Any], where: str = "the settings") -> Settings:
                 table[stage].methods[method].parameters[name], value, f"{where}: {key}"
             )
     _exclude(methods, where)
-    return Settings(methods, parameters)
+    return Settings(methods, parameters, preset)
+
+
+def _over_preset(flat: Mapping[str, Any], where: str) -> tuple[str, dict[str, Any]]:
+    """Flat settings → the name of their preset ("" without one), and the preset's with all others laid over it."""
+    own = {key: value for key, value in flat.items() if key != PRESET}
+    name = str(flat.get(PRESET, ""))
+    if PRESET not in flat:
+        return "", own
+    if name not in PRESETS:
+        raise ScanError(
+            f"{where}: there is no preset {name!r}{nearest(name, PRESETS)}; choose from {', '.join(PRESETS)}"
+        )
+    preset = PRESETS[name]
+    merged = overlaid({key: value for key, value in preset.settings.items() if "." not in key}, own)
+    return name, {**_fitting(preset, merged), **merged}
+
+
+def _fitting(preset: Preset, merged: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a preset sets for the methods that do the stages: lengths by their size, then its own."""
+    named = _methods_in(merged)
+    left_out = {SPAN} if {"background", "dipole"} & set(named) else {"background", "dipole"}
+    found: dict[str, Any] = {}
+    for stage, entry in stages().items():
+        if stage not in left_out:
+            method = named.get(stage, entry.default)
+            prefix = f"{stage}.{method}."
+            if preset.lengths != 1:
+                parameters = entry.method(method).parameters.values()
+                found |= {
+                    prefix + p.name: _scaled(p.default, preset.lengths) for p in parameters if p.unit == "mm"
+                }
+            found |= {key: value for key, value in preset.settings.items() if key.startswith(prefix)}
+    return found
+
+
+def _scaled(length: Any, factor: float) -> Any:
+    """A length or several, times the factor, with three digits; what is no length stays."""
+    if isinstance(length, tuple | list):
+        return tuple(_scaled(part, factor) for part in length)
+    return float(f"{length * factor:.3g}") if isinstance(length, int | float) else length
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -100,15 +148,21 @@ def toml_content(path: Path) -> dict[str, Any]:
 
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Flat settings with others laid over them; parameters go where their method is replaced."""
-    changed = {
-        stage for stage, method in above.items() if "." not in stage and below.get(stage, method) != method
-    }
-    if SPAN in above:
-        changed |= {"background", "dipole"} - set(above)
-    elif "background" in above or "dipole" in above:
+    chosen, before = _methods_in(above), _methods_in(below)
+    changed = {stage for stage, method in chosen.items() if before.get(stage, method) != method}
+    if SPAN in chosen:
+        changed |= {"background", "dipole"} - set(chosen)
+    elif "background" in chosen or "dipole" in chosen:
         changed |= {SPAN}
     kept = {key: value for key, value in below.items() if key.split(".")[0] not in changed}
     return kept | dict(above)
+
+
+def _methods_in(flat: Mapping[str, Any]) -> dict[str, str]:
+    """The method of each stage that flat settings speak of, by its name or by one of its parameters."""
+    named = {key: str(value) for key, value in flat.items() if "." not in key}
+    implied = {key.split(".")[0]: key.split(".")[1] for key in flat if key.count(".") == 2}
+    return implied | named
 
 
 def flag(stage: str) -> str:
@@ -129,17 +183,18 @@ def convert(parameter: Parameter, value: Any, key: str) -> Any:
     try:
         return _as(parameter.type, value)
     except (TypeError, ValueError):
-        wanted = getattr(parameter.type, "__name__", None) or str(parameter.type)
-        raise ScanError(
-            f"{key} = {value!r} is not a valid value; give {_in_words(parameter, wanted)}"
-        ) from None
+        raise ScanError(f"{key} = {value!r} is not a valid value; give {in_words(parameter.type)}") from None
 
 
-def _in_words(parameter: Parameter, wanted: str) -> str:
-    options = get_args(parameter.type) if get_origin(parameter.type) is Literal else ()
-    if options:
-        return "one of " + ", ".join(map(str, options))
-    return {"float": "a number", "int": "a whole number", "bool": "true or false"}.get(wanted, wanted)
+def in_words(kind: Any) -> str:
+    """A type → what a person should give: a number, or one of discrepancy, lcurve."""
+    if get_origin(kind) is Literal:
+        options = ", ".join(map(str, get_args(kind)))
+        return f"one of {options}" if len(get_args(kind)) > 1 else options
+    if get_origin(kind) in (Union, UnionType):
+        return ", or ".join(in_words(part) for part in get_args(kind))
+    simple = {float: "a number", int: "a whole number", bool: "true or false", type(None): "none"}
+    return simple.get(kind) or getattr(kind, "__name__", None) or str(kind)
 
 
 def _as(kind: Any, value: Any) -> Any:
@@ -221,9 +276,12 @@ def _exclude(methods: Mapping[str, str], where: str) -> None:
 
 def _flat(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
     for stage, section in content.items():
+        if stage == PRESET:
+            yield stage, section
+            continue
         if not isinstance(section, Mapping):
             raise ScanError(
-                f"{path}: {stage!r} stands outside a section; write [stage] and below it method = …"
+                f"{path}: {stage!r} stands outside a section (only preset may); write [stage] and below it method = …"
             )
         for name, value in section.items():
             if name == "method":

@@ -23,8 +23,9 @@ LONGEST_T2STAR = 2.5
 """Seconds; no longer than the T2 of water."""
 DOUBT = 0.1
 """Negative correlation beyond which the user is told to look."""
-DEEP, RICH, ENOUGH, COARSE = 10.0, 98, 50, 2.0
-"""Where iron is looked for: mm from the mask's surface, percentile of R2*, least number of voxels, their mm."""
+DEEP, RICH, ENOUGH, COARSE = 0.09, 98, 50, 0.018
+"""Where iron is looked for: distance from the mask's surface, percentile of R2*, least number of voxels, their size;
+lengths relative to the cube root of the mask's volume (10 and 2 mm in a human brain)."""
 DOUBTFUL = "the sign of the phase may run the other way: check that veins and deep nuclei are bright in χ"
 TURNED = "the sign of the phase ran the other way and was turned: veins and iron are now positive"
 FILTERED = "the phase seems to be high-pass filtered: susceptibility will come out too small"
@@ -113,13 +114,14 @@ def reference(made: Volumes, used: Artifacts) -> Outcome:
 def _paramagnetic_iron(used: Artifacts) -> float | None:
     """The share of the deep voxels of highest R2* whose χ is above the median: veins and iron, so most of them."""
     size = used["mask"].grid.voxel_size
-    step = [max(1, int(COARSE / edge)) for edge in size]
+    whole = float(np.count_nonzero(used["mask"].data) * np.prod(size)) ** (1 / 3)
+    step = [max(1, int(COARSE * whole / edge)) for edge in size]
     rate, chi, mask = (
         used[n].data[tuple(slice(None, None, s) for s in step)] for n in ("r2star", "chi", "mask")
     )
     inside = np.pad(mask & np.isfinite(rate) & np.isfinite(chi), 1)
     depth = distance_transform_edt(inside, [s * edge for s, edge in zip(step, size, strict=True)])
-    deep = depth[1:-1, 1:-1, 1:-1] > DEEP
+    deep = depth[1:-1, 1:-1, 1:-1] > DEEP * whole
     if np.count_nonzero(deep) < ENOUGH * 100 / (100 - RICH):
         return None
     rich = deep & (rate > np.percentile(rate[deep], RICH))

@@ -7,11 +7,11 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from mensura.io import bids
 from mensura.io.files import digest as file_digest
 from mensura.io.nifti import read, read_shape
 from mensura.io.scans import Scan
+from mensura.io.series import SeriesScan
 from mensura.pipeline.config import Settings
 from mensura.pipeline.prepare import prepare
 from mensura.pipeline.products import PRODUCTS
@@ -39,7 +40,7 @@ class Job:
     """What to do, before anything is read: how to `load` the scan, and where its maps go."""
 
     name: str
-    load: Callable[[], Scan]
+    load: Callable[[], Scan | SeriesScan]
     out_dir: Path
     run: bids.MultiEchoRun | None = None
     settings: Settings = field(default_factory=Settings)
@@ -83,25 +84,41 @@ class Result:
 def process(job: Job, watcher: Watcher | None = None) -> Result:
     """A job → its maps on disk, unchanged ones reused. ScanError for input that cannot be used."""
     start = time.perf_counter()
-    scan = prepare(job.load())
-    roots = _roots(job, scan)
+    loaded = job.load()
+    if isinstance(loaded, SeriesScan):
+        from mensura.pipeline.series import process_series
+
+        return process_series(job, loaded, watcher or Silent())
+    scan = prepare(loaded)
+    roots = roots_of(job, scan)
     check_output(job, scan, roots)
+    with ThreadPoolExecutor(1) as writer:
+        ledger = ledger_of(job, scan, watcher or Silent(), writer)
+        maps(scan, job.settings, ledger, roots=roots, reference_region=region_of(job, scan))
+        settle(ledger)
+    return ended(job, ledger, start)
+
+
+def ledger_of(job: Job, scan: Scan, watcher: Watcher, writer: Executor) -> Ledger:
+    """Where the steps of a job are written and remembered; its folder made a dataset if the scan is of one."""
     if job.run is not None:
         bids.write_dataset_description(job.out_dir, name="mensura maps", raw=job.run.dataset)
         bids.write_bidsignore(job.out_dir)
-    with ThreadPoolExecutor(1) as writer:
-        ledger = Ledger(
-            path=job.path,
-            header=scan.header,
-            facts={"Acquisition": acquisition_facts(scan)},
-            command=job.command,
-            hz_per_ppm=scan.hz_per_ppm if scan.field_strength else 1.0,
-            force=job.force,
-            watcher=watcher or Silent(),
-            writer=writer,
-        )
-        maps(scan, job.settings, ledger, roots=roots, reference_region=_region(job, scan))
-        settle(ledger)
+    return Ledger(
+        path=job.path,
+        header=scan.header,
+        facts={"Acquisition": acquisition_facts(scan)},
+        command=job.command,
+        preset=job.settings.preset,
+        hz_per_ppm=scan.hz_per_ppm if scan.field_strength else 1.0,
+        force=job.force,
+        watcher=watcher,
+        writer=writer,
+    )
+
+
+def ended(job: Job, ledger: Ledger, start: float) -> Result:
+    """The row of a job that is done."""
     reused = sum(bool(record["Reused"]) for record in ledger.done)
     warnings = dict.fromkeys(text for record in ledger.done for text in record["Warnings"])
     seconds = time.perf_counter() - start
@@ -122,22 +139,26 @@ def attempt(job: Job, watcher: Watcher | None = None) -> Result:
         )
 
 
-def with_readout(load: Callable[[], Scan], readout: Literal["monopolar", "bipolar"] | None) -> Scan:
+def with_readout(
+    load: Callable[[], Scan | SeriesScan], readout: Literal["monopolar", "bipolar"] | None
+) -> Scan | SeriesScan:
     """A scan as it is loaded, its readout told where it was."""
     scan = load()
+    if isinstance(scan, SeriesScan):
+        return replace(scan, first=cast(Scan, with_readout(lambda: scan.first, readout)))
     if readout is None or scan.acquisition is None:
         return scan
     return replace(scan, acquisition=replace(scan.acquisition, readout=readout))
 
 
-def input_shape(given: Mapping[str, Any]) -> tuple[int, ...]:
-    """The images of a scan, by name → (x, y, z, echoes), from a header alone."""
+def input_shape(given: Mapping[str, Any], series: bool = False) -> tuple[int, ...]:
+    """The images of a scan, by name → (x, y, z, echoes), from a header alone; of a `series` a volume counts."""
     several = next((given[name] for name in ("phase", "real") if given[name]), ())
     paths = several or [given["total_field"] or given["local_field"]]
     if paths == [None]:
         raise ScanError("there is no phase; give phase images, real and imaginary parts, or a field")
     shape = read_shape(paths[0])
-    return (*shape[:3], shape[3] if len(shape) == 4 else len(paths))
+    return (*shape[:3], shape[3] if len(shape) == 4 and not series else len(paths))
 
 
 def memory_needed(shape: tuple[int, ...]) -> int:
@@ -203,7 +224,7 @@ def acquisition_facts(scan: Scan) -> dict[str, Any]:
     return {**dict(acquisition.details), **facts}
 
 
-def _region(job: Job, scan: Scan) -> Artifact | None:
+def region_of(job: Job, scan: Scan) -> Artifact | None:
     """The file of the reference region as an artifact, on the grid of the scan."""
     if job.reference_region is None:
         return None
@@ -217,7 +238,7 @@ def _region(job: Job, scan: Scan) -> Artifact | None:
     return Artifact(key, lambda: inside, roots={str(image.path): key})
 
 
-def _roots(job: Job, scan: Scan) -> Roots:
+def roots_of(job: Job, scan: Scan) -> Roots:
     """The digests of the scan's files: {"phase": {BIDS URI or path: digest}, …}."""
     name: Callable[[Path], str] = lambda path: str(path.resolve())  # noqa: E731
     if job.run is not None:

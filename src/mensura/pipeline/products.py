@@ -58,6 +58,14 @@ PRODUCTS: Table = {
         ),
         "mask": _mask("local", "Voxels that have a susceptibility value"),
     },
+    "prior share": {
+        "prior_share": Product(
+            "Chimap",
+            "1",
+            "Share of the local energy that the data hardly tell and the prior filled in",
+            "prior",
+        )
+    },
     "reference": {"chi": Product("Chimap", "ppm", "Magnetic susceptibility")},
     "uncertainty": {
         "chi_std": Product("Chimap", "ppm", "Standard deviation of the magnetic susceptibility", desc="std")
@@ -69,3 +77,13 @@ PRODUCTS: Table = {
         "t2star": Product("T2starmap", "s", "Effective transverse relaxation time, 1/R2*; NaN above 2.5 s"),
     },
 }
+
+SERIES: Mapping[str, Product] = {
+    "chi": Product("Chimap", "ppm", "Magnetic susceptibility, mean over time"),
+    "chi_series": Product("Chimap", "ppm", "Magnetic susceptibility, volume by volume", desc="series"),
+    "temporal_sd": Product(
+        "Chimap", "ppm", "Standard deviation of the magnetic susceptibility over time", desc="temporalstd"
+    ),
+    "mask": _mask("brain", "Voxels that the maps are made in"),
+}
+"""What a time series leaves beside the maps of its first volume."""

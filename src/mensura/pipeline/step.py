@@ -110,6 +110,7 @@ class Ledger:
     frame: Callable[[], Frame] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    preset: str = ""
     hz_per_ppm: float = 1.0
     force: bool = False
     watcher: Watcher = field(default_factory=Silent)
@@ -128,7 +129,7 @@ def step(
     """
     settle(ledger, wait=False)
     key = step_key(task, {name: artifact.key for name, artifact in inputs.items()})
-    found = None if ledger.force else _known(ledger, task, key)
+    found = None if ledger.force else known(ledger, task, key)
     if found is None:
         return _compute(ledger, task, key, inputs, work)
     return _reuse(ledger, task, key, inputs, found)
@@ -168,7 +169,7 @@ def settle(ledger: Ledger, wait: bool = True) -> None:
         future.result()
 
 
-def _known(ledger: Ledger, task: Task, key: str) -> list[dict[str, Any]] | None:
+def known(ledger: Ledger, task: Task, key: str) -> list[dict[str, Any]] | None:
     """The sidecars of the task's products, if all lie on disk with this key and unaltered."""
     if ledger.path is None:
         return None
@@ -274,7 +275,15 @@ def _write_pair(ledger: Ledger, product: Product, volume: Volume, record: dict[s
     image = ledger.path(product, ".nii.gz")
     whole = ledger.frame().fill(volume) if ledger.frame else volume
     write(image, whole.data, whole.grid, ledger.header)
+    describe(ledger, product, record)
+
+
+def describe(ledger: Ledger, product: Product, record: dict[str, Any]) -> None:
+    """The JSON beside a map that has been written."""
+    assert ledger.path is not None
+    image = ledger.path(product, ".nii.gz")
     record["Mensura"] |= {"Digest": file_digest(image), "Command": ledger.command}
+    record["Mensura"] |= {"Preset": ledger.preset} if ledger.preset else {}
     write_json(ledger.path(product, ".json"), {**record, **ledger.facts})
 
 

@@ -131,7 +131,8 @@ def _toolbox(run: Run) -> Sentence:
     others += [
         f"{name} {versions[name]}" for name in ("numpy", "scipy", "numba", "ducc0") if versions.get(name)
     ]
-    return Sentence(f"The data were processed with {ours}{f' ({listed(others)})' if others else ''}.")
+    preset = f", preset {run.noted('Preset')}" if run.noted("Preset") else ""
+    return Sentence(f"The data were processed with {ours}{f' ({listed(others)})' if others else ''}{preset}.")
 
 
 def _stage_sentence(entry: Record, listing: Sequence[Reference]) -> Sentence:

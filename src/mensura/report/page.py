@@ -108,7 +108,8 @@ def _title(run: Run) -> str:
 def _header(run: Run) -> dict[str, str]:
     versions = run.noted("Versions") or {}
     created = [str(block["Created"]) for block in run.ours.values() if block.get("Created")]
-    return {
+    preset = run.noted("Preset")
+    return ({"Preset": str(preset)} if preset else {}) | {
         "Processed": max(created, default=NOT_RECORDED).replace("T", " ").replace("+00:00", " UTC"),
         "Version": f"mensura {versions.get('mensura', NOT_RECORDED)}",
         "Command": str(run.noted("Command") or NOT_RECORDED),

@@ -13,7 +13,7 @@ from mensura.scan import ScanError
 
 NAME = re.compile(
     r"^(?P<prefix>(?:(?!part-|desc-)[a-z]+-[A-Za-z0-9]+_)*)(?P<name>(?:part-[a-z]+_)?(?:desc-[A-Za-z0-9]+_)?"
-    r"(?:Chimap|R2starmap|T2starmap|fieldmap|mask|MEGRE|T2starw))\.nii\.gz$"
+    r"(?:Chimap|R2starmap|T2starmap|fieldmap|mask|MEGRE|T2starw|bold))\.nii\.gz$"
 )
 FIRST = ("Chimap", "desc-std_Chimap", "desc-local_fieldmap", "R2starmap")
 
@@ -101,7 +101,7 @@ def runs_in(folder: Path) -> list[Run]:
     for path in sorted(folder.glob("*.nii.gz")):
         match = NAME.match(path.name)
         if match:
-            name = match["name"].replace("T2starw", "MEGRE")
+            name = match["name"].replace("T2starw", "MEGRE").replace("bold", "MEGRE")
             groups.setdefault(match["prefix"].rstrip("_"), {})[name] = path
     return [Run(folder, prefix, images, _sidecars(images)) for prefix, images in sorted(groups.items())]
 
@@ -126,11 +126,9 @@ def runs_of(out_dir: Path, subject: str, session: str | None = None) -> list[Run
     folder = out_dir / f"sub-{subject}"
     if session is not None:
         folder = folder / f"ses-{session}"
-    runs = runs_in(folder / "anat")
+    runs = [run for kind in ("anat", "func") for run in runs_in(folder / kind)]
     if not runs:
-        raise ScanError(
-            f"{folder / 'anat'} holds no maps to report on; run `mensura run` for this subject first"
-        )
+        raise ScanError(f"{folder} holds no maps to report on; run `mensura run` for this subject first")
     return runs
 
 
