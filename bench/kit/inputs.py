@@ -112,7 +112,8 @@ class Truth(Source):
     def given(self, stage: str) -> Artifacts:
         """As for every source, but a true field comes without a standard deviation, for it has none."""
         found = super().given(stage)
-        without = {"field_std"} if {"total_field", "local_field"} & set(found) else set()
+        exact = {"total_field", "local_field"} & set(found) and stage != "uncertainty"
+        without = {"field_std"} if exact else set()
         return {name: value for name, value in found.items() if name not in without}
 
     def made(self, stage: str) -> Artifacts:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from mensura.io.scans import Scan
-from mensura.methods import Monitor, call
+from mensura.methods import Monitor
 from mensura.pipeline import findings
 from mensura.pipeline.config import SPAN, Settings, stages
 from mensura.pipeline.products import PRODUCTS
 from mensura.pipeline.record import Product, Task, digest
+from mensura.pipeline.size import do, recorded
 from mensura.pipeline.step import Artifact, Frame, Ledger, Outcome, derived, once, step
-from mensura.qsm.uncertainty import explained_field
+from mensura.qsm.prior import prior_share
+from mensura.qsm.uncertainty import Inversion, explained_field
 from mensura.scan import Grid, Volume, bounding_box
 
 MARGIN = 2
@@ -45,7 +47,7 @@ def maps(
     if "magnitude" in found:
         found |= _combine(ledger, found)
     found |= _mask(ledger, settings, scan, found)
-    head = _head(ledger, found)
+    head = _head(ledger, settings, found)
     ledger, found = _framed(ledger, scan.grid, found)
     if "magnitude" in found and "echo_times" in found:
         found |= _relaxation(ledger, settings, found)
@@ -115,18 +117,21 @@ def _given_mask(noted: Any, mask: Volume, monitor: Monitor) -> Outcome:
     return noted({"mask": Volume(inside, mask.grid, "1")}, {})  # type: ignore[no-any-return]
 
 
-def _head(ledger: Ledger, found: Artifacts) -> Artifacts:
+def _head(ledger: Ledger, settings: Settings, found: Artifacts) -> Artifacts:
     """Everything that gives signal, on the whole grid: what the sign of the field is checked against."""
     if "combined_magnitude" not in found:
         return {}
     task = Task("head", "threshold", {"head": Product("", "1", "")})
-    return derived(ledger, task, {"magnitude": found["combined_magnitude"]}, _bright)
+    return derived(
+        ledger, task, {"magnitude": found["combined_magnitude"]}, partial(_bright, settings.lengths)
+    )
 
 
-def _bright(magnitude: Volume, monitor: Monitor) -> Outcome:
+def _bright(size: float, magnitude: Volume, monitor: Monitor) -> Outcome:
     from mensura.mask.intensity import threshold
 
-    return Outcome({"head": Volume(threshold(magnitude.data, None, magnitude.grid), magnitude.grid, "1")})
+    inside = threshold(magnitude.data, None, magnitude.grid, radius=2.0 * size)
+    return Outcome({"head": Volume(inside, magnitude.grid, "1")})
 
 
 def _framed(ledger: Ledger, grid: Grid, found: Artifacts) -> tuple[Ledger, Artifacts]:
@@ -212,9 +217,20 @@ def _susceptibility(ledger: Ledger, settings: Settings, found: Artifacts) -> Art
 
 
 def _inverted(ledger: Ledger, settings: Settings, stage: str, found: Artifacts) -> Artifacts:
-    """Susceptibility and, where the noise of the field is known, its standard deviation."""
+    """Susceptibility, what of it the prior filled in and, where the field's noise is known, its standard deviation."""
     made = _stage(ledger, settings, stage, found)
-    return made | (_stage(ledger, settings, "uncertainty", found) if "field_std" in found else {})
+    task = Task("prior share", "cone", PRODUCTS["prior share"], "share of energy where the dipole is weak")
+    share = step(ledger, task, {"chi": made["chi"], "mask": found["mask"]}, _prior_share)
+    if "field_std" not in found:
+        return made | share
+    parameters = settings.resolved(stage)
+    inversion = Inversion(stage, settings.method(stage), parameters)
+    how = Artifact(digest([stage, inversion.method, parameters]), lambda: inversion)
+    return made | share | _stage(ledger, settings, "uncertainty", found | made | {"inversion": how})
+
+
+def _prior_share(chi: Volume, mask: Volume, monitor: Monitor) -> Outcome:
+    return Outcome({"prior_share": Volume(prior_share(chi.data, mask.data, chi.grid), chi.grid, "1")})
 
 
 def _explained(chi: Volume, mask: Volume, monitor: Monitor) -> Outcome:
@@ -252,7 +268,7 @@ def _derived_stage(ledger: Ledger, settings: Settings, stage: str, found: Artifa
 def _task(settings: Settings, stage: str, products: Mapping[str, Product]) -> Task:
     name = settings.method(stage)
     method = stages()[stage].method(name)
-    return Task(stage, name, products, method.summary, method.doi, settings.resolved(stage))
+    return Task(stage, name, products, method.summary, method.doi, recorded(settings, stage))
 
 
 def _consumed(settings: Settings, stage: str, found: Artifacts) -> Artifacts:
@@ -262,5 +278,5 @@ def _consumed(settings: Settings, stage: str, found: Artifacts) -> Artifacts:
 
 
 def _work(stage: str, task: Task, noted: Any, monitor: Monitor, **artifacts: Any) -> Outcome:
-    volumes = call(stages()[stage], task.method, artifacts, task.parameters, monitor)
+    volumes = do(stage, task.method, artifacts, task.parameters, monitor)
     return noted(volumes, artifacts)  # type: ignore[no-any-return]

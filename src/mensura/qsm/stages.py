@@ -50,6 +50,7 @@ STAGES: Mapping[str, Stage] = {
         {
             "vsharp": Method("mensura.qsm.background.sharp:vsharp", "10.1002/mrm.23000"),
             "pdf": Method("mensura.qsm.background.pdf:pdf", "10.1002/nbm.1670"),
+            "inside": Method("mensura.qsm.background.inside:inside", "10.1002/nbm.3570"),
             "lbv": Method("mensura.qsm.background.lbv:lbv", "10.1002/nbm.3064"),
         },
     ),
@@ -69,7 +70,11 @@ STAGES: Mapping[str, Stage] = {
         "from the total field to susceptibility in one step",
         {"total_field": "ppm", "mask": "1", "field_std": "ppm", "magnitude": "arbitrary"},
         {"chi": "ppm"},
-        {"smv_tv": Method("mensura.qsm.single_step.smv_tv:smv_tv", "10.1002/nbm.3570")},
+        {
+            "smv_tv": Method("mensura.qsm.single_step.smv_tv:smv_tv", "10.1002/nbm.3570"),
+            "smv_tgv": Method("mensura.qsm.single_step.smv_tv:smv_tgv", "10.1137/090769521"),
+            "smv_medi": Method("mensura.qsm.single_step.smv_tv:smv_medi", "10.1016/j.neuroimage.2011.08.082"),
+        },
     ),
     "reference": Stage(
         "set the zero of susceptibility",
@@ -84,9 +89,21 @@ STAGES: Mapping[str, Stage] = {
     ),
     "uncertainty": Stage(
         "carry the noise of the field through to susceptibility",
-        {"field_std": "ppm", "mask": "1"},
+        {
+            "field_std": "ppm",
+            "mask": "1",
+            "chi": "ppm",
+            "total_field": "ppm",
+            "local_field": "ppm",
+            "magnitude": "arbitrary",
+            "inversion": "",
+        },
         {"chi_std": "ppm"},
-        {"propagated": Method("mensura.qsm.uncertainty:propagated", "10.1109/TMI.2009.2023787")},
+        {
+            "probed": Method("mensura.qsm.uncertainty:probed", ""),
+            "resampled": Method("mensura.qsm.uncertainty:resampled", "10.1002/mrm.21728"),
+            "closed_form": Method("mensura.qsm.uncertainty:closed_form", "10.1109/TMI.2009.2023787"),
+        },
     ),
 }
 """Every stage with what it consumes and produces (artifact: unit); its first method is the default."""

@@ -40,6 +40,9 @@ STAGES: dict[str, StageWords] = {
     "reference": StageWords("Referencing", "Susceptibility was referenced to {method}."),
     "r2star": StageWords("R2* and T2*", "R2* was estimated with {method}; T2* is its inverse."),
     "uncertainty": StageWords("Noise of χ", "The noise of the field was propagated to χ by {method}."),
+    "prior share": StageWords(
+        "Share of the prior", "What the prior filled in was measured as the share of energy in {method}."
+    ),
     "combine": StageWords("Echo combination", "The magnitudes of the echoes were combined by {method}."),
     "explained field": StageWords("Local field", "The local field was computed from χ by {method}."),
 }
@@ -64,8 +67,11 @@ METHODS: dict[str, str] = {
     "whole_mask": "the mean over the whole mask",
     "csf": "the mean of automatically found cerebrospinal fluid",
     "region": "the mean of a given region",
-    "propagated": "a linear inverse of the dipole kernel",
+    "probed": "random noise fields and the inversion linearised at the map",
+    "resampled": "repeating the inversion with noise added",
+    "closed_form": "a linear inverse of the dipole kernel",
     "forward_model": "its dipole field",
+    "cone": "the cone of frequencies where the dipole is weak",
     "brain": "brain extraction",
     "threshold": "a threshold on the magnitude",
     "phase_quality": "a threshold on the phase quality",
