@@ -62,6 +62,11 @@ class Settings:
         return stages()[stage].method(self.method(stage)).resolve(self.parameters.get(stage, {}))
 
     @property
+    def lengths(self) -> float:
+        """The size of the body, a human head being 1, as the preset has it."""
+        return PRESETS[self.preset].lengths if self.preset else 1.0
+
+    @property
     def two_steps(self) -> bool:
         """Whether background removal and dipole inversion run one after the other (one was named)."""
         return "background" in self.methods or "dipole" in self.methods
@@ -118,17 +123,17 @@ def _fitting(preset: Preset, merged: Mapping[str, Any]) -> dict[str, Any]:
             if preset.lengths != 1:
                 parameters = entry.method(method).parameters.values()
                 found |= {
-                    prefix + p.name: _scaled(p.default, preset.lengths) for p in parameters if p.unit == "mm"
+                    prefix + p.name: scaled(p.default, preset.lengths) for p in parameters if p.unit == "mm"
                 }
             found |= {key: value for key, value in preset.settings.items() if key.startswith(prefix)}
     return found
 
 
-def _scaled(length: Any, factor: float) -> Any:
-    """A length or several, times the factor, with three digits; what is no length stays."""
+def scaled(length: Any, factor: float) -> Any:
+    """A length or several, times the factor, with six digits; what is no length stays."""
     if isinstance(length, tuple | list):
-        return tuple(_scaled(part, factor) for part in length)
-    return float(f"{length * factor:.3g}") if isinstance(length, int | float) else length
+        return tuple(scaled(part, factor) for part in length)
+    return float(f"{length * factor:.6g}") if isinstance(length, int | float) else length
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -14,8 +14,8 @@ PRESET = "preset"
 class Preset:
     """What it is for, why it sets what it sets, and its settings by the keys of flags and TOML.
 
-    A parameter takes effect where its method does the stage, by preset, default or choice. `lengths` multiplies
-    every default in mm.
+    A parameter takes effect where its method does the stage, by preset, default or choice. `lengths` is the size of
+    the body, a human head being 1: it multiplies every default in mm, and methods see the body at human size.
     """
 
     summary: str

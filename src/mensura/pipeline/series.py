@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from mensura.io.files import write_json
 from mensura.io.nifti import read, write
 from mensura.io.series import Moment, SeriesScan, write_series
-from mensura.methods import call
 from mensura.pipeline.config import SPAN, Settings, stages
 from mensura.pipeline.job import Job, Result, check_output, ended, ledger_of, region_of, roots_of
 from mensura.pipeline.prepare import prepare
 from mensura.pipeline.products import PRODUCTS, SERIES
 from mensura.pipeline.qsm import Artifacts, maps
 from mensura.pipeline.record import Product, Run, Task, merged, processing, sidecar, step_key
+from mensura.pipeline.size import do, recorded
 from mensura.pipeline.step import Frame, Ledger, Watcher, describe, known, read_sidecar, settle
 from mensura.qsm.phase import sanitise
 from mensura.scan import BoolArray, FloatArray, Grid, Volume
@@ -86,7 +86,7 @@ def _first(job: Job, product: Product, extension: str) -> Path:
 def _parameters(settings: Settings) -> dict[str, Any]:
     """The methods that do each volume, with their parameters; they decide what the series looks like."""
     chain = ("unwrap", "field", *(("background", "dipole") if settings.two_steps else (SPAN,)))
-    return {name: {"method": settings.method(name), **settings.resolved(name)} for name in chain}
+    return {name: {"method": settings.method(name), **recorded(settings, name)} for name in chain}
 
 
 def _all_volumes(
@@ -207,7 +207,7 @@ def _do(settings: Settings, stage: str, found: Mapping[str, Any]) -> dict[str, V
     """A stage done by the chosen method on what it takes of what was found."""
     entry, name = stages()[stage], settings.method(stage)
     taken = {n: found[n] for n in entry.consumes if n in found and n in entry.method(name).arguments}
-    return call(entry, name, taken, settings.resolved(stage))
+    return do(stage, name, taken, recorded(settings, stage))
 
 
 def _referred(chi: Volume, mask: BoolArray, shared: Shared) -> Volume:
