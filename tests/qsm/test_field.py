@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from heads import ECHO_TIMES, head
+from scipy.ndimage import binary_erosion
 
+from mensura.phantom.head import simulate_head
 from mensura.qsm import field as fits
 from mensura.qsm.offset import mcpc3ds
 from mensura.qsm.unwrap import romeo
@@ -124,16 +126,66 @@ def test_bad_input_is_refused() -> None:
         mcpc3ds(phase[..., :1], mask, grid, echo_times=ECHO_TIMES[:1])
 
 
+def field_of(scan):  # type: ignore[no-untyped-def]
+    """Offset removal, unwrapping and fit together → total field, its standard deviation, unwrapped phase."""
+    known = {"magnitude": scan.magnitude, "echo_times": scan.acquisition.echo_times}
+    clean = mcpc3ds(scan.phase, scan.mask, scan.grid, **known)
+    unwrapped = romeo(clean, scan.mask, scan.grid, **known)
+    hz = scan.acquisition.hz_per_ppm
+    return (*fits.nonlinear(unwrapped, scan.mask, scan.grid, **known, hz_per_ppm=hz)[:2], clean)
+
+
+PROTOCOLS = {
+    "16 echoes": {"echo_times": tuple(0.0025 * n for n in range(1, 17)), "snr": 50, "repetition_time": 0.05},
+    "7 T": {"echo_times": (0.004, 0.009, 0.014, 0.019), "snr": 100, "field_strength": 7.0},
+    "noisy": {"echo_times": ECHO_TIMES, "snr": 8},
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_standard_deviation_is_that_of_the_whole_error_in_a_head(name) -> None:  # type: ignore[no-untyped-def]
+    """From wrapped phase with a receive phase, vessels, air spaces and haemorrhage: plain SD of all voxels."""
+    scan = simulate_head((54, 65, 54), (3.0, 3.0, 3.0), seed=5, lesions=("haemorrhage",), **PROTOCOLS[name])
+    found, std, _ = field_of(scan)
+    inside = binary_erosion(scan.mask)
+    error = (found - scan.total_field)[inside]
+    z = (error - np.median(error)) / std[inside]
+    assert 0.9 < z.std() < 1.1
+    assert np.mean(np.abs(z) > 6) < 0.005
+
+
+def test_the_echoes_that_disagree_and_those_beside_them_are_doubted() -> None:
+    magnitude, phase, truth, mask = echoes(snr=100)
+    phase[5, 5, 5] += [0, 0.4, -0.5, 0.4]
+    phase[9, 9, 9, 3] = np.nan
+    known = {"magnitude": magnitude, "echo_times": ECHO_TIMES, "hz_per_ppm": HZ_PER_PPM}
+    found, std, _ = fits.nonlinear(phase, mask, Grid.from_voxel_size(SHAPE), **known)
+    typical = np.median(std[mask & np.isfinite(std)])
+    assert std[5, 5, 5] > abs(found[5, 5, 5] - truth[5, 5, 5])
+    assert std[5, 5, 5] > 5 * typical
+    assert 1.5 * typical < std[5, 5, 6] < 0.7 * std[5, 5, 5]
+    assert np.isnan(found).sum() == 1
+    assert np.isnan([found[9, 9, 9], std[9, 9, 9]]).all()
+
+
+def test_pure_noise_is_as_uncertain_as_any_phase() -> None:
+    magnitude, phase, truth, mask = echoes(snr=40)
+    rng = np.random.default_rng(2)
+    noise = rng.standard_normal((6, 6, 6, 4)) + 1j * rng.standard_normal((6, 6, 6, 4))
+    magnitude[:6, :6, :6], phase[:6, :6, :6] = np.abs(noise) / 40, np.angle(noise)
+    known = {"magnitude": magnitude, "echo_times": ECHO_TIMES, "hz_per_ppm": HZ_PER_PPM}
+    found, std, _ = fits.nonlinear(phase, mask, Grid.from_voxel_size(SHAPE), **known)
+    block = (slice(0, 6),) * 3
+    z = ((found - truth) / std)[block]
+    assert np.std(z) < 1.3
+    assert np.median(std[block]) > 10 * np.median(std)
+
+
 def test_wrapped_echoes_of_a_head_become_its_field_up_to_the_noise() -> None:
     """Offset removal, unwrapping and fit together, on a head with air spaces and a receive phase."""
     scan = head()
-    times, mask = scan.acquisition.echo_times, scan.mask
-    known = {"magnitude": scan.magnitude, "echo_times": times}
-    clean = mcpc3ds(scan.phase, mask, scan.grid, **known)
-    unwrapped = romeo(clean, mask, scan.grid, **known)
-    found, std, _ = fits.nonlinear(
-        unwrapped, mask, scan.grid, **known, hz_per_ppm=scan.acquisition.hz_per_ppm
-    )
+    mask = scan.mask
+    found, std, clean = field_of(scan)
     error = (found - scan.total_field)[mask]
     z = (error - np.median(error)) / std[mask]
     assert np.median(np.abs(z)) / 0.6745 < 1.25, "the field is noisier than the noise"
