@@ -1,7 +1,8 @@
 """How long and how much memory: `python bench/speed.py` prints a table. 164×205×205 voxels, 4 echoes, 2 threads.
 
 The whole command runs as its own process, .nii.gz in and out, twice: with empty kernel caches and with full ones.
-Peers run in the same process as the stages that they are compared with.
+Peers run in the same process as the stages that they are compared with. Then every method of background removal and
+inversion, with its defaults, on the true fields and their noise: its second run, beside the limit it is held to.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,35 @@ import scipy.fft
 from skimage.restoration import unwrap_phase
 
 from mensura.inverse.fft import fast_shape, irfft, pad, rfft
+from mensura.methods import call
 from mensura.phantom.dataset import write_scan
 from mensura.phantom.head import simulate_head
 from mensura.phantom.simulation import Simulation
 from mensura.qsm import offset, unwrap
 from mensura.qsm.dipole.tv import tv
+from mensura.qsm.stages import STAGES
+from mensura.scan import Volume
 
 SHAPE = (164, 205, 205)
+TIMED = ("background", "dipole", "background+dipole", "uncertainty")
+LIMITS = {
+    "vsharp": 2.5,
+    "resharp": 4,
+    "lbv": 3,
+    "pdf": 20,
+    "tkd": 0.4,
+    "tikhonov": 0.4,
+    "tv": 4,
+    "rts": 4,
+    "hd_qsm": 8,
+    "ndi": 12,
+    "ilsqr": 15,
+    "medi": 8,
+    "nonlinear_tv": 15,
+    "tgv_qsm": 25,
+    "smv_tv": 10,
+}
+"""Seconds that a method may take on two cores."""
 
 
 RUN = """
@@ -85,6 +109,37 @@ def stages(scan: Simulation) -> dict[str, float]:
     }
 
 
+def artifacts(scan: Simulation) -> dict[str, Any]:
+    """What the methods from the total field on consume: the truth, with the noise that the echoes allow."""
+    times = np.asarray(scan.acquisition.echo_times)
+    information = np.sum((scan.magnitude * times) ** 2, axis=3) / scan.sigma**2
+    noise = 1 / (2 * np.pi * scan.acquisition.hz_per_ppm * np.sqrt(information))
+    images = {
+        "mask": (scan.mask, "1"),
+        "total_field": (scan.total_field * scan.mask, "ppm"),
+        "local_field": (scan.local_field * scan.mask, "ppm"),
+        "field_std": (noise * scan.mask, "ppm"),
+        "chi": (scan.chi * scan.mask, "ppm"),
+        "r2star": (scan.r2star * scan.mask, "1/s"),
+        "magnitude": (scan.magnitude, "arbitrary"),
+    }
+    arrays = {
+        name: (a if a.dtype == bool else a.astype(np.float32), unit) for name, (a, unit) in images.items()
+    }
+    return {name: Volume(a, scan.grid, unit) for name, (a, unit) in arrays.items()}
+
+
+def methods(scan: Simulation) -> Iterator[tuple[str, float]]:
+    """Each method of the timed stages, with its seconds."""
+    everything = artifacts(scan)
+    for stage in TIMED:
+        given = {name: everything[name] for name in STAGES[stage].consumes if name in everything}
+        if stage == "dipole":
+            given.pop("total_field", None)
+        for method in STAGES[stage].methods:
+            yield f"{stage}: {method}", best(partial(call, STAGES[stage], method, given), 1)
+
+
 def report() -> None:
     scan = simulate_head(SHAPE, (1.0, 1.0, 1.0), seed=0)
     print(
@@ -102,6 +157,9 @@ def report() -> None:
             )
     for name, seconds in stages(scan).items():
         print(f"| {name} | {seconds:.3f} |", flush=True)
+    print("\n| method | s | limit |\n|---|---|---|")
+    for name, seconds in methods(scan):
+        print(f"| {name} | {seconds:.2f} | {LIMITS.get(name.split(': ')[1], '')} |", flush=True)
 
 
 if __name__ == "__main__":

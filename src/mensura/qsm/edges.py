@@ -40,6 +40,23 @@ def flat(magnitude: FloatArray | None, mask: BoolArray, grid: Grid, share: float
     return (~free).astype(np.float32)
 
 
+def graded(magnitude: FloatArray | None, mask: BoolArray, grid: Grid, least: float = 0.1) -> FloatArray:
+    """Magnitude (arbitrary, all echoes or one) → what a step of χ costs, from 1 where it is flat to `least`; (3, x, y, z).
+
+    1 / (1 + (g/g₀)²), g the differences that `flat` cuts in two, g₀ their median: no share to choose, and no voxel is
+    without a prior. Pairs that cross the mask's surface cost 1, and so does everything without a magnitude.
+    """
+    cost = np.ones((3, *mask.shape), np.float32)
+    pairs = np.stack([mask & _next(mask, axis) for axis in range(3)])
+    if magnitude is None or not pairs.any():
+        return cost
+    slope = _slopes(_levelled(magnitude, mask, grid), pairs, grid)
+    typical = np.median(slope[pairs])
+    if typical > 0:
+        cost[pairs] = np.maximum(1 / (1 + np.square(slope[pairs] / typical)), np.float32(least))
+    return cost
+
+
 def _levelled(magnitude: FloatArray, mask: BoolArray, grid: Grid) -> FloatArray:
     """All echoes as one image, relative to its mean over a box of 20 mm in the mask."""
     combined = magnitude if magnitude.ndim == 3 else np.sqrt(np.einsum("...e,...e", magnitude, magnitude))

@@ -51,7 +51,12 @@ STAGES: Mapping[str, Stage] = {
             "vsharp": Method("mensura.qsm.background.sharp:vsharp", "10.1002/mrm.23000"),
             "pdf": Method("mensura.qsm.background.pdf:pdf", "10.1002/nbm.1670"),
             "inside": Method("mensura.qsm.background.inside:inside", "10.1002/nbm.3570"),
+            "joint": Method("mensura.qsm.background.pdf:joint", "10.1002/mrm.26331"),
             "lbv": Method("mensura.qsm.background.lbv:lbv", "10.1002/nbm.3064"),
+            "sharp": Method("mensura.qsm.background.sharp:sharp", "10.1016/j.neuroimage.2010.10.070"),
+            "resharp": Method("mensura.qsm.background.sharp:resharp", "10.1002/mrm.24765"),
+            "ismv": Method("mensura.qsm.background.sharp:ismv", "10.1002/mrm.24998"),
+            "harperella": Method("mensura.qsm.background.harperella:harperella", "10.1002/nbm.3056"),
         },
     ),
     "dipole": Stage(
