@@ -50,16 +50,28 @@ def test_every_length_of_the_methods_in_use_shrinks_with_the_rodent() -> None:
 
 
 def test_a_head_a_tenth_the_size_gives_the_same_map(small_head: Path) -> None:
-    """With the preset: no length is left that belongs to humans (but those of the mask, which is given)."""
+    """With the preset: no length is left that belongs to humans, in no parameter, weight or penalty."""
     scan = bids.load(bids.find_runs(small_head)[0])
     truth = small_head / "derivatives" / "truth" / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz"
     inside = mensura.io.nifti.read(truth).data > 0
     small = replace(scan, grid=Grid(scan.grid.shape, np.diag([0.1, 0.1, 0.1, 1]) @ scan.grid.affine))
-    few = {f"{SPAN}.smv_tv.max_iter": 5}
+    few = {f"{SPAN}.smv_tv.max_iter": 5, "uncertainty": "closed_form"}
     human = mensura.qsm(scan, mask=Volume(inside, scan.grid, "1"), settings=few)
     mouse = mensura.qsm(small, mask=Volume(inside, small.grid, "1"), settings={"preset": "rodent", **few})
     scale = np.abs(human["chi"].data).max()
-    assert np.abs(mouse["chi"].data - human["chi"].data).max() < 2e-2 * scale
+    assert np.abs(mouse["chi"].data - human["chi"].data).max() < 1e-3 * scale
+    assert mouse["chi"].grid.matches(small.grid)
+
+
+def test_a_phantom_keeps_the_sign_that_it_came_with(small_head: Path) -> None:
+    scan = bids.load(bids.find_runs(small_head)[0])
+    assert scan.phase is not None
+    few = {f"{SPAN}.smv_tv.max_iter": 2, "uncertainty": "closed_form", "preset": "phantom"}
+    fields = [
+        mensura.qsm(replace(scan, phase=sign * scan.phase), settings=few)["total_field"].data
+        for sign in (1, -1)
+    ]
+    assert np.corrcoef(fields[0].ravel(), fields[1].ravel())[0, 1] < -0.99
 
 
 def test_an_unknown_preset_is_met_with_the_nearest() -> None:

@@ -67,6 +67,11 @@ class Settings:
         return PRESETS[self.preset].lengths if self.preset else 1.0
 
     @property
+    def tissue(self) -> bool:
+        """Whether the body is tissue in air, whose field tells the sign of the phase."""
+        return PRESETS[self.preset].tissue if self.preset else True
+
+    @property
     def two_steps(self) -> bool:
         """Whether background removal and dipole inversion run one after the other (one was named)."""
         return "background" in self.methods or "dipole" in self.methods

@@ -16,16 +16,18 @@ class Preset:
 
     A parameter takes effect where its method does the stage, by preset, default or choice. `lengths` is the size of
     the body, a human head being 1: it multiplies every default in mm, and methods see the body at human size.
+    Without `tissue` nothing is known of the body's own field, and the sign of the phase is left alone.
     """
 
     summary: str
     why: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     lengths: float = 1.0
+    tissue: bool = True
 
 
 SPAN = "background+dipole.smv_tv"
-SMALL_BALLS = (6.0, 3.0)
+SMALL_BALLS, LARGE_BALLS = (6.0, 3.0), (24.0, 12.0, 6.0, 3.0)
 
 PRESETS: Mapping[str, Preset] = {
     "brain": Preset(
@@ -40,14 +42,16 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "body": Preset(
         "abdomen and other soft tissue",
-        "Brain extraction would look for a brain, so everything whose phase is coherent is kept: better is a mask of "
-        "the organ (--mask). Fat biases the field where its share varies; no fit of fat and water takes it out.",
-        {"mask": "phase_quality", "mask.phase_quality.quality": 0.7},
+        "There is no brain to extract, so everything whose phase is coherent is kept; a mask of the organ (--mask) is "
+        "far better. Fat shifts the field where its share varies, and is not fitted. Organs are thick: large balls.",
+        {"mask": "phase_quality", "mask.phase_quality.quality": 0.7, f"{SPAN}.radii": LARGE_BALLS},
     ),
     "phantom": Preset(
         "vials in a container",
-        "There is no brain to extract and no tissue to refer to: all that gives signal is mapped.",
-        {"mask": "threshold"},
+        "There is no brain to extract and no tissue to refer to: all that gives signal is mapped, with large balls, "
+        "for containers are thick. Strong vials drown the field of the whole, so the sign of the phase is left alone.",
+        {"mask": "threshold", f"{SPAN}.radii": LARGE_BALLS},
+        tissue=False,
     ),
     "rodent": Preset(
         "mouse and rat, voxels of 0.05 to 0.3 mm",

@@ -47,7 +47,7 @@ def maps(
     if "magnitude" in found:
         found |= _combine(ledger, found)
     found |= _mask(ledger, settings, scan, found)
-    head = _head(ledger, settings, found)
+    head = _head(ledger, settings, found) if settings.tissue else {}
     ledger, found = _framed(ledger, scan.grid, found)
     if "magnitude" in found and "echo_times" in found:
         found |= _relaxation(ledger, settings, found)
