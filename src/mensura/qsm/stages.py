@@ -66,6 +66,10 @@ STAGES: Mapping[str, Stage] = {
         {
             "tv": Method("mensura.qsm.dipole.tv:tv", "10.1002/mrm.25029"),
             "medi": Method("mensura.qsm.dipole.medi:medi", "10.1002/mrm.24272"),
+            "ndi": Method("mensura.qsm.dipole.ndi:ndi", "10.1002/nbm.4271"),
+            "ilsqr": Method("mensura.qsm.dipole.ilsqr:ilsqr", "10.1016/j.neuroimage.2014.12.043"),
+            "star": Method("mensura.qsm.dipole.star:star", "10.1002/nbm.3383"),
+            "rts": Method("mensura.qsm.dipole.rts:rts", "10.1016/j.neuroimage.2017.11.018"),
             "tikhonov": Method("mensura.qsm.dipole.direct:tikhonov", "10.1002/mrm.25029"),
             "tsvd": Method("mensura.qsm.dipole.direct:tsvd", "10.1002/mrm.22334"),
             "tkd": Method("mensura.qsm.dipole.direct:tkd", "10.1002/mrm.22135"),
