@@ -15,7 +15,7 @@ from mensura.pipeline import findings
 from mensura.pipeline.config import SPAN, Settings, stages
 from mensura.pipeline.products import PRODUCTS
 from mensura.pipeline.record import Product, Task, digest
-from mensura.pipeline.size import do, recorded
+from mensura.pipeline.size import do, enlarged, recorded
 from mensura.pipeline.step import Artifact, Frame, Ledger, Outcome, derived, once, step
 from mensura.qsm.prior import prior_share
 from mensura.qsm.uncertainty import Inversion, explained_field
@@ -220,7 +220,9 @@ def _inverted(ledger: Ledger, settings: Settings, stage: str, found: Artifacts) 
     """Susceptibility, what of it the prior filled in and, where the field's noise is known, its standard deviation."""
     made = _stage(ledger, settings, stage, found)
     task = Task("prior share", "cone", PRODUCTS["prior share"], "share of energy where the dipole is weak")
-    share = step(ledger, task, {"chi": made["chi"], "mask": found["mask"]}, _prior_share)
+    share = step(
+        ledger, task, {"chi": made["chi"], "mask": found["mask"]}, partial(_prior_share, settings.lengths)
+    )
     if "field_std" not in found:
         return made | share
     parameters = settings.resolved(stage)
@@ -229,8 +231,9 @@ def _inverted(ledger: Ledger, settings: Settings, stage: str, found: Artifacts) 
     return made | share | _stage(ledger, settings, "uncertainty", found | made | {"inversion": how})
 
 
-def _prior_share(chi: Volume, mask: Volume, monitor: Monitor) -> Outcome:
-    return Outcome({"prior_share": Volume(prior_share(chi.data, mask.data, chi.grid), chi.grid, "1")})
+def _prior_share(size: float, chi: Volume, mask: Volume, monitor: Monitor) -> Outcome:
+    share = prior_share(chi.data, mask.data, enlarged(chi.grid, 1 / size))
+    return Outcome({"prior_share": Volume(share, chi.grid, "1")})
 
 
 def _explained(chi: Volume, mask: Volume, monitor: Monitor) -> Outcome:
