@@ -61,11 +61,18 @@ STAGES: Mapping[str, Stage] = {
     ),
     "dipole": Stage(
         "invert the local field to susceptibility",
-        {"local_field": "ppm", "mask": "1", "field_std": "ppm", "magnitude": "arbitrary"},
+        {
+            "local_field": "ppm",
+            "mask": "1",
+            "field_std": "ppm",
+            "magnitude": "arbitrary",
+            "r2star": "1/s",
+        },
         {"chi": "ppm"},
         {
             "tv": Method("mensura.qsm.dipole.tv:tv", "10.1002/mrm.25029"),
             "medi": Method("mensura.qsm.dipole.medi:medi", "10.1002/mrm.24272"),
+            "medi0": Method("mensura.qsm.dipole.medi:medi0", "10.1002/mrm.26946"),
             "ndi": Method("mensura.qsm.dipole.ndi:ndi", "10.1002/nbm.4271"),
             "ilsqr": Method("mensura.qsm.dipole.ilsqr:ilsqr", "10.1016/j.neuroimage.2014.12.043"),
             "star": Method("mensura.qsm.dipole.star:star", "10.1002/nbm.3383"),
