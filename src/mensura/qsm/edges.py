@@ -41,7 +41,7 @@ def flat(magnitude: FloatArray | None, mask: BoolArray, grid: Grid, share: float
 
 
 def graded(magnitude: FloatArray | None, mask: BoolArray, grid: Grid, least: float = 0.1) -> FloatArray:
-    """Magnitude (arbitrary, all echoes or one) → what a step of χ costs, from 1 where it is flat to `least`; (3, x, y, z).
+    """Magnitude (arbitrary, any echoes) → what a step of χ costs, 1 where it is flat, or `least`; (3, x, y, z).
 
     1 / (1 + (g/g₀)²), g the differences that `flat` cuts in two, g₀ their median: no share to choose, and no voxel is
     without a prior. Pairs that cross the mask's surface cost 1, and so does everything without a magnitude.
