@@ -2,17 +2,142 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 
 from mensura.inverse.fft import crop, irfft, pad, rfft
-from mensura.methods import Tunable
-from mensura.qsm import smv, weights
+from mensura.inverse.operators import fourier_multiplier
+from mensura.inverse.solvers import conjugate_gradient
+from mensura.methods import Monitor, Tunable
+from mensura.qsm import harmonic, smv, weights
 from mensura.qsm.box import on_box
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 Local = tuple[FloatArray, BoolArray]
+Order = Annotated[
+    int, Tunable("1", "solid harmonics up to this order are fitted and removed at the end; −1: none")
+]
+Radius = Annotated[float, Tunable("mm", "radius of the sphere")]
+
+
+@on_box
+def sharp(
+    total_field: FloatArray,
+    mask: BoolArray,
+    grid: Grid,
+    *,
+    radius: Radius = 6.0,
+    threshold: Annotated[float, Tunable("1", "largest kernel value that is not inverted")] = 0.02,
+    order: Order = 2,
+) -> Local:
+    """Total field (ppm) → local field (ppm) and the mask of the voxels whose sphere lies in the mask.
+
+    (δ − S)∗f with the mean S over one sphere, kept where the sphere lies in the mask, then divided by 1 − Ŝ where
+    that exceeds `threshold`. Schweser et al. 2011, doi:10.1016/j.neuroimage.2010.10.070.
+    """
+    scene = _OneSphere.of(total_field, mask, grid, radius)
+    return scene.cut(scene.deconvolved(threshold), grid, order)
+
+
+@on_box
+def resharp(
+    total_field: FloatArray,
+    mask: BoolArray,
+    grid: Grid,
+    *,
+    field_std: FloatArray | None = None,
+    radius: Radius = 6.0,
+    weight: Annotated[
+        float, Tunable("1", "Tikhonov weight on the local field, relative to the data's")
+    ] = 3e-4,
+    tol: Annotated[float, Tunable("1", "relative residual that ends the iteration")] = 3e-4,
+    order: Order = 2,
+    max_iter: Annotated[int, Tunable("1", "most iterations")] = 60,
+    monitor: Monitor | None = None,
+) -> Local:
+    """Total field and its standard deviation (ppm) → local field (ppm) and the mask of the voxels whose sphere fits.
+
+    min over l of ‖W M (δ − S)∗(l − f)‖² + λ ‖l‖² by conjugate gradients: S the mean over a sphere, M the voxels
+    whose sphere lies in the mask, W the inverse noise. Sun & Wilman 2014, doi:10.1002/mrm.24765. Differs from the
+    paper in the noise weights.
+    """
+    scene = _OneSphere.of(total_field, mask, grid, radius)
+    sphere = fourier_multiplier(scene.kernel, scene.field.shape[2])
+    trust = scene.inner * pad(weights.squared(field_std, mask), scene.inner.shape)
+
+    def normal(x: FloatArray) -> FloatArray:
+        return sphere.adjoint(trust * sphere.forward(x)) + np.float32(weight) * x
+
+    right = sphere.adjoint(trust * sphere.forward(scene.field))
+    start = scene.deconvolved(float(np.sqrt(weight)))
+    solution = conjugate_gradient(normal, right, start=start, tol=tol, max_iter=max_iter, monitor=monitor)
+    return scene.cut(solution.x, grid, order)
+
+
+@on_box
+def ismv(
+    total_field: FloatArray,
+    mask: BoolArray,
+    grid: Grid,
+    *,
+    radius: Radius = 5.0,
+    tol: Annotated[float, Tunable("1", "relative residual that ends the iteration")] = 1e-2,
+    order: Order = 2,
+    max_iter: Annotated[int, Tunable("1", "most iterations")] = 200,
+    monitor: Monitor | None = None,
+) -> Local:
+    """Total field (ppm) → local field (ppm) and the mask of the voxels whose sphere lies in the mask.
+
+    The background equals its mean over the sphere wherever that lies in the mask, and the total field on the rim
+    that is left: (δ − S)∗b = 0 in M, b = f outside M. Wen et al. 2014, doi:10.1002/mrm.24998. Differs from the
+    paper in the solver: conjugate gradients where it applies b ← S∗b again and again.
+    """
+    scene = _OneSphere.of(total_field, mask, grid, radius)
+    sphere = fourier_multiplier(scene.kernel, scene.field.shape[2])
+
+    def filtered(x: FloatArray) -> FloatArray:
+        return scene.inner * sphere.forward(x)
+
+    solution = conjugate_gradient(
+        filtered, filtered(scene.field), tol=tol, max_iter=max_iter, monitor=monitor
+    )
+    return scene.cut(solution.x, grid, order)
+
+
+@dataclass(frozen=True)
+class _OneSphere:
+    """On the padded grid: the field, the voxels whose sphere lies in the mask, and the spectrum of δ − sphere."""
+
+    field: FloatArray
+    inner: FloatArray
+    kernel: FloatArray
+    kept: BoolArray
+
+    @classmethod
+    def of(cls, total_field: FloatArray, mask: BoolArray, grid: Grid, radius: float) -> _OneSphere:
+        sizes = smv.available([radius], grid)
+        shape = smv.padded_shape(grid, sizes)
+        (ball,) = smv.balls(shape, grid, sizes)
+        field = weights.finite(np.where(mask, total_field, np.float32(0)), np.zeros(mask.shape, np.float32))
+        (kept,) = smv.shells(mask, [ball], shape)
+        if not kept.any():
+            raise ScanError(
+                f"no sphere of {sizes[0]:g} mm fits in the mask; give a larger mask or a smaller radius"
+            )
+        return cls(pad(field, shape), pad(kept.astype(np.float32), shape), 1 - ball, kept)
+
+    def deconvolved(self, threshold: float) -> FloatArray:
+        """The filtered field on the inner voxels, divided by the kernel where that exceeds `threshold`."""
+        last = self.field.shape[2]
+        filtered = self.inner * irfft(rfft(self.field) * self.kernel, last)
+        return irfft(rfft(filtered) * _reciprocal(self.kernel, threshold), last)
+
+    def cut(self, local: FloatArray, grid: Grid, order: int) -> Local:
+        """The local field on the voxels that have one, less its low orders, and which they are."""
+        whole = crop(local, self.kept.shape) * self.kept
+        return harmonic.without_low_orders(whole, self.kept, grid, order), self.kept
 
 
 @on_box
@@ -25,6 +150,7 @@ def vsharp(
     radius: Annotated[float, Tunable("mm", "radius of the largest sphere")] = 12.0,
     step: Annotated[float, Tunable("mm", "from one radius to the next; the smallest spans one voxel")] = 1.0,
     threshold: Annotated[float, Tunable("1", "largest kernel value that is not inverted")] = 0.05,
+    order: Order = 2,
 ) -> Local:
     """Total field (ppm) → local field (ppm) and the mask of the voxels that have one.
 
@@ -47,6 +173,11 @@ def vsharp(
     if not kept.any():
         raise ScanError("no sphere fits in the mask; give a larger mask or a smaller radius")
     largest = next(ball for ball, shell in zip(balls, shells, strict=True) if shell.any())
-    kernel = 1 - largest
-    inverse = np.divide(1, kernel, out=np.zeros_like(kernel), where=np.abs(kernel) > threshold)
-    return crop(irfft(rfft(merged) * inverse, shape[2]), mask.shape) * kept, kept
+    inverse = _reciprocal(1 - largest, threshold)
+    local = crop(irfft(rfft(merged) * inverse, shape[2]), mask.shape) * kept
+    return harmonic.without_low_orders(local, kept, grid, order), kept
+
+
+def _reciprocal(kernel: FloatArray, threshold: float) -> FloatArray:
+    """1/kernel where its size exceeds the threshold, 0 elsewhere."""
+    return np.divide(1, kernel, out=np.zeros_like(kernel), where=np.abs(kernel) > threshold)
