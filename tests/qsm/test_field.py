@@ -137,7 +137,7 @@ def field_of(scan):  # type: ignore[no-untyped-def]
 
 PROTOCOLS = {
     "16 echoes": {"echo_times": tuple(0.0025 * n for n in range(1, 17)), "snr": 50, "repetition_time": 0.05},
-    "7 T": {"echo_times": (0.004, 0.009, 0.014, 0.019), "snr": 100, "field_strength": 7.0},
+    "7 T": {"echo_times": (0.004, 0.009, 0.014, 0.019), "snr": 50, "field_strength": 7.0},
     "noisy": {"echo_times": ECHO_TIMES, "snr": 8},
 }
 

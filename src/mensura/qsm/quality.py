@@ -18,6 +18,8 @@ PER_PI = np.float32(1 / np.pi)
 HALF = np.float32(0.5)
 ONE = np.float32(1)
 UNKNOWN_LINEARITY = np.float32(0.95)
+MISSED, SHARED = 0.1, 0.5
+"""Misfit of the first echo (rad) and its correlation between neighbours from which an offset is believed in."""
 
 
 def edge_costs(
@@ -150,3 +152,32 @@ def _edge_costs(
                         magnitude[i1, j1, k1],
                     )
     return costs
+
+
+def offset_left(
+    unwrapped_phase: FloatArray,
+    total_field: FloatArray,
+    mask: BoolArray,
+    *,
+    echo_times: Sequence[float],
+    hz_per_ppm: float,
+) -> bool:
+    """Unwrapped phase of several echoes (rad) and the field (ppm) fitted to it → whether an offset is left in it.
+
+    True if the first echo misses φ = 2π f TE by more than 0.1 rad in half of the voxels, and does so alike in
+    neighbouring ones (correlation above 0.5): noise and dephasing are not shared by neighbours, the receive
+    coils' phase is. One echo cannot tell: False.
+    """
+    if unwrapped_phase.ndim == 3 or unwrapped_phase.shape[3] < 2:
+        return False
+    angle = unwrapped_phase[..., 0] - np.float32(TWO_PI * hz_per_ppm * echo_times[0]) * total_field
+    known = mask & np.isfinite(angle)
+    missed = np.where(known, np.sin(angle), np.float32(0))
+    power, common = 0.0, 0.0
+    for axis in range(3):
+        a, b = np.moveaxis(missed, axis, 0)[1:], np.moveaxis(missed, axis, 0)[:-1]
+        both = np.moveaxis(known, axis, 0)[1:] & np.moveaxis(known, axis, 0)[:-1]
+        common += float(np.sum(a * b, dtype=np.float64))
+        power += float(np.sum((a * a + b * b) * both, dtype=np.float64)) / 2
+    typical = float(np.median(np.abs(missed[known]))) if known.any() else 0.0
+    return typical > MISSED and common > SHARED * power
