@@ -28,6 +28,8 @@ from mensura.scan import ScanError
         (float | None, "none", None),
         (float | None, "1.5", 1.5),
         (Literal["a", "b"], "b", "b"),
+        (float | Literal["l-curve", "discrepancy"], "l-curve", "l-curve"),
+        (float | Literal["l-curve", "discrepancy"], "2e-4", 2e-4),
     ],
 )
 def test_values_become_the_parameters_type(kind: Any, given: Any, expected: Any) -> None:
@@ -44,6 +46,7 @@ def test_values_become_the_parameters_type(kind: Any, given: Any, expected: Any)
         (bool, "maybe", "true or false"),
         (float, True, "a number"),
         (Literal["a", "b"], "c", "one of a, b"),
+        (float | Literal["l-curve", "discrepancy"], "x", "a number, or one of l-curve, discrepancy"),
         (tuple[int, float], "1 2 3", "tuple"),
     ],
 )

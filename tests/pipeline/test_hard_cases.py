@@ -116,6 +116,11 @@ def test_the_chop_and_sign_of_ge_are_undone(head: Head, clean: Mapped, tmp_path:
     assert found.error(head) < 1.02 * clean.error(head)
 
 
+def test_an_offset_that_was_left_is_noticed(head: Head, clean: Mapped, tmp_path: Path) -> None:
+    assert "phase offset was left" not in clean.said
+    assert "phase offset was left" in mapped(head, tmp_path, "--offset", "none").said
+
+
 def test_oblique_slices_cost_little(clean: Mapped, head: Head, tmp_path: Path) -> None:
     oblique = simulated(tmp_path / "bids", b0_angle=30.0)
     assert mapped(oblique, tmp_path / "x").error(oblique) < 1.3 * clean.error(head)

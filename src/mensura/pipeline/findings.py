@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from mensura.pipeline.step import Artifact, Frame, Outcome
 from mensura.qsm.phase import looks_filtered, phase_sign
+from mensura.qsm.quality import offset_left
 from mensura.scan import BoolArray, ScanError, Volume
 from mensura.score import coverage
 
@@ -28,6 +29,7 @@ DEEP, RICH, ENOUGH, COARSE = 0.09, 98, 50, 0.018
 lengths relative to the cube root of the mask's volume (10 and 2 mm in a human brain)."""
 DOUBTFUL = "the sign of the phase may run the other way: check that veins and deep nuclei are bright in χ"
 TURNED = "the sign of the phase ran the other way and was turned: veins and iron are now positive"
+OFFSET_LEFT = "the echoes disagree with phase ∝ TE: a phase offset was left in, remove it (--offset mcpc3ds)"
 FILTERED = "the phase seems to be high-pass filtered: susceptibility will come out too small"
 
 
@@ -58,15 +60,27 @@ def field(frame: Artifact, head: Artifact | None, made: Volumes, used: Artifacts
         "MedianResidual": float(np.nanmedian(relative)),
         "ResidualAbove0.3": round(100 * float(np.mean(relative > 0.3)), 2),
     }
+    warnings = [OFFSET_LEFT] if _offset_left(made, used) else []
     if head is None:
-        return Outcome(made, statistics)
+        return Outcome(made, statistics, warnings)
     sign, correlation = _sign(frame.value(), made["total_field"], inside, head.value())
     clear = abs(correlation) > CLEAR
     statistics |= {"PhaseSign": sign if clear else None, "PhaseSignCorrelation": round(correlation, 3)}
     if sign > 0 or not clear:
-        return Outcome(made, statistics, [DOUBTFUL] if correlation < -DOUBT else [])
+        return Outcome(made, statistics, warnings + ([DOUBTFUL] if correlation < -DOUBT else []))
     turned = replace(made["total_field"], data=-made["total_field"].data)
-    return Outcome({**made, "total_field": turned}, statistics, [TURNED])
+    return Outcome({**made, "total_field": turned}, statistics, [*warnings, TURNED])
+
+
+def _offset_left(made: Volumes, used: Artifacts) -> bool:
+    """Whether the echoes still hold a phase that does not grow with the echo time."""
+    return offset_left(
+        used["unwrapped_phase"].data,
+        made["total_field"].data,
+        used["mask"].data,
+        echo_times=used["echo_times"],
+        hz_per_ppm=used["hz_per_ppm"],
+    )
 
 
 def _sign(frame: Frame, total_field: Volume, inside: BoolArray, head: Volume) -> tuple[int, float]:

@@ -150,7 +150,8 @@ def written(value: Any) -> str:
 
 def _line(prefix: str, parameter: Parameter) -> str:
     unit = parameter.unit if parameter.unit not in ("", "1") else ""
-    value = f"{written(parameter.default)} {unit}".strip()
+    default = written(parameter.default)
+    value = f"{default} {unit}".strip() if default else "none"
     words = in_words(parameter.type) if "Literal" in str(parameter.type) else ""
     options = f" ({words})" if words else ""
     return f"    [cyan]--{prefix}.{parameter.name}[/] {escape(value)}  [dim]{escape(parameter.help + options)}[/]"
