@@ -110,6 +110,7 @@ def _all_volumes(
         "TemporalSD": float(np.median(deviation[inside])),
         "PhaseDrift": [round(float(value), 4) for value in drift],
     }
+    statistics |= _of_first(ledger)
     seconds = time.perf_counter() - start
     run = Run(seconds, series.first.warnings, statistics)
     history = merged(found["chi"].history(), [processing(task, key, run)])
@@ -121,6 +122,13 @@ def _all_volumes(
     ledger.done.append({**record["Mensura"], "Reused": False})
     shutil.rmtree(folder, ignore_errors=True)
     ledger.watcher.end(task.name, seconds, False)
+
+
+def _of_first(ledger: Ledger) -> dict[str, Any]:
+    """What is said of the first volume and holds for all: coverage, reference region, sign."""
+    told = [record.get("Statistics") or {} for record in ledger.done]
+    names = ("Coverage", "ReferenceVoxels", "ReferenceMean", "ReferenceSD", "PhaseSign")
+    return {name: record[name] for record in told for name in names if name in record}
 
 
 def _work_through(

@@ -40,6 +40,10 @@ STAGES: dict[str, StageWords] = {
     "reference": StageWords("Referencing", "Susceptibility was referenced to {method}."),
     "r2star": StageWords("R2* and T2*", "R2* was estimated with {method}; T2* is its inverse."),
     "uncertainty": StageWords("Noise of χ", "The noise of the field was propagated to χ by {method}."),
+    "series": StageWords(
+        "Series over time",
+        "Every volume was mapped as the first one, its phase unwrapped as the change since it.",
+    ),
     "prior share": StageWords(
         "Share of the prior", "What the prior filled in was measured as the share of energy in {method}."
     ),
