@@ -4,8 +4,8 @@
 
 For every head and inversion: maps of the true field (total or local, as the method takes it) with fresh noise of the
 field's standard deviation give the seen standard deviation; one more such map is what the prediction starts from.
-Table: predicted over seen, root mean square in each tissue 4 mm inside the mask; its median over the whole mask
-("map"); the rim within 4 mm, vessels (on the mask's rim most of them), and lesions with 4 mm around them.
+Table: predicted over seen, as the ratio of root mean squares and as that of medians: in the whole mask, in each tissue
+4 mm inside it, in vessels (most of them on the mask's surface), within 4 mm of the surface, and within 4 mm of lesions.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def rows(scan: Simulation, method: str, ways: list[str], runs: int) -> list[str]
         how = {"inversion": Inversion(stage, method)}
         made = run("uncertainty", way, {**taken, **how})["chi_std"].data
         seconds = time.perf_counter() - began
-        ratios = " | ".join(f"{r:.2f}" if np.isfinite(r) else "" for r in compared(scan, made, seen))
+        ratios = " | ".join(compared(scan, made, seen))
         lines.append(f"{1e3 * np.median(seen[scan.mask]):.2f} | {way} | {seconds:.1f} | {ratios}")
     return lines
 
@@ -110,21 +110,24 @@ def field_std(scan: Simulation) -> FloatArray:
     return np.where(scan.mask, std, 0).astype(np.float32)
 
 
-def compared(scan: Simulation, made: FloatArray, seen: FloatArray) -> list[float]:
-    """Predicted over seen standard deviation, in the order of the columns."""
+def compared(scan: Simulation, made: FloatArray, seen: FloatArray) -> list[str]:
+    """Predicted over seen standard deviation (root mean square, median), in the order of the columns."""
     voxels = max(1, round(DEPTH / float(np.mean(scan.grid.voxel_size))))
     inner = binary_erosion(scan.mask, iterations=voxels)
     lesion = np.isin(scan.labels, [int(label) for label in LESIONAL])
     near = binary_dilation(lesion, iterations=voxels) & scan.mask if lesion.any() else lesion
     tissues = [inner & np.isin(scan.labels, labels) for labels in TISSUES.values()]
     vessels = scan.mask & np.isin(scan.labels, (Label.VEIN, Label.SINUS))
-    parts = [*tissues, vessels, scan.mask & ~inner, near]
-    median = float(np.median(made[scan.mask]) / np.median(seen[scan.mask]))
-    return [median, *(rms(made[part]) / rms(seen[part]) for part in parts)]
+    parts = [scan.mask, *tissues, vessels, scan.mask & ~inner, near]
+    return [ratio(made[part], seen[part]) if part.any() else "" for part in parts]
+
+
+def ratio(made: FloatArray, seen: FloatArray) -> str:
+    return f"{rms(made) / rms(seen):.2f} {np.median(made) / np.median(seen):.2f}"
 
 
 def rms(values: FloatArray) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else np.nan
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
 if __name__ == "__main__":

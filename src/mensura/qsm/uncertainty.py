@@ -10,14 +10,14 @@ import numpy as np
 
 from mensura.inverse.fft import crop, fast_shape, irfft, pad, rfft
 from mensura.methods import Monitor, Tunable
-from mensura.qsm import kernels
+from mensura.qsm import edges, kernels
 from mensura.qsm.box import on_box
 from mensura.qsm.probing import centred, level, local_std, total_variation, white_noise
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError, Volume
 
-LINEARISED = ("smv_tv", "tv")
-"""Methods whose response to noise is that of total variation with the dipole as its data term; what a one-step method
-filters from the field besides is smooth, as is what background removal filters, and hardly changes the noise."""
+LINEARISED = ("smv_tv", "smv_medi")
+"""Methods whose response to noise is that of total variation with the dipole as its data term: what a one-step method
+filters from the field besides is smooth, and hardly changes the noise."""
 
 Images = Mapping[str, FloatArray | BoolArray | None]
 
@@ -80,24 +80,24 @@ def probed(
     magnitude: FloatArray | None = None,
     inversion: Inversion | None = None,
     probes: Annotated[int, Tunable("1", "noise fields carried through the linearised inversion")] = 2,
-    width: Annotated[float, Tunable("mm", "width of the neighbourhood that shares its noise")] = 5.0,
+    width: Annotated[float, Tunable("mm", "width of the neighbourhood that shares its noise")] = 3.0,
     seed: Annotated[int, Tunable("", "of the random numbers")] = 0,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Standard deviation of the field and χ (ppm) → standard deviation of χ (ppm), zero outside the mask.
 
-    Fields of random noise σ·n are carried to χ through the inversion linearised at the map: for total variation
-    (`smv_tv`, `tv`) by a few conjugate gradient steps (see `probing`), for any other method, whose derivative is not
-    at hand, by making the map once more from a field with more noise. Their energy is averaged over a neighbourhood
-    of `width`. Errors of the model (background, motion) are not in it.
+    Fields of random noise σ·n are carried to χ through the inversion linearised at the map: for total variation in
+    one step (`smv_tv`, `smv_medi`) by a few conjugate gradient steps (see `probing`), for any other method, whose
+    derivative is not at hand, by making the map once more from a field with more noise. Their size is averaged over a
+    neighbourhood of `width`. Errors of the model (background, motion) are not in it.
 
     ScanError if no voxel has a finite standard deviation, and where a method needs its field and does not have it.
     """
     made = inversion or Inversion()
     noise = level(field_std, mask)
     if made.name in LINEARISED:
-        weight = float(made.resolved["weight"])
-        carry = total_variation(chi, field_std, mask, grid, weight=weight, monitor=monitor)
+        prior = _prior(made, magnitude, mask, grid)
+        carry = total_variation(chi, field_std, mask, grid, **prior, monitor=monitor)
         changes = [carry(noise * white_noise(grid, seed, draw)) for draw in range(max(probes, 1))]
     else:
         images = _images(mask, field_std, total_field, local_field, magnitude)
@@ -117,7 +117,7 @@ def resampled(
     magnitude: FloatArray | None = None,
     inversion: Inversion | None = None,
     runs: Annotated[int, Tunable("1", "maps made of the field with noise added")] = 4,
-    width: Annotated[float, Tunable("mm", "width of the neighbourhood that shares its noise")] = 5.0,
+    width: Annotated[float, Tunable("mm", "width of the neighbourhood that shares its noise")] = 3.0,
     seed: Annotated[int, Tunable("", "of the random numbers")] = 0,
     monitor: Monitor | None = None,
 ) -> FloatArray:
@@ -167,6 +167,16 @@ def closed_form(
     kernel = irfft((dipole / (dipole * dipole + np.float32(weight))).astype(np.complex64), shape[2])
     spread = irfft(rfft(kernel * kernel) * rfft(pad(variance, shape)), shape[2])
     return np.sqrt(np.maximum(crop(spread, mask.shape), 0)) * mask
+
+
+def _prior(made: Inversion, magnitude: FloatArray | None, mask: BoolArray, grid: Grid) -> dict[str, Any]:
+    """The weight of the total variation and what a slope costs, as the method has them."""
+    weight = float(made.resolved["weight"])
+    if made.name != "smv_medi":
+        return {"weight": weight}
+    if magnitude is None:
+        return {"weight": weight / 2}
+    return {"weight": weight, "edges": edges.graded(magnitude, mask, grid)}
 
 
 def _images(mask: BoolArray, field_std: FloatArray, *rest: FloatArray | None) -> Images:
