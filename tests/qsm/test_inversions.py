@@ -14,8 +14,13 @@ from mensura.qsm.background.lbv import lbv
 from mensura.qsm.background.pdf import pdf
 from mensura.qsm.background.sharp import vsharp
 from mensura.qsm.dipole.direct import tikhonov, tkd
+from mensura.qsm.dipole.hd import hd_qsm
+from mensura.qsm.dipole.l1 import l1_tv
 from mensura.qsm.dipole.medi import medi
+from mensura.qsm.dipole.nonlinear import nonlinear_tgv, nonlinear_tv
+from mensura.qsm.dipole.tgv import tgv
 from mensura.qsm.dipole.tv import tv
+from mensura.qsm.dipole.wh import wh_qsm
 from mensura.qsm.single_step.smv_tv import smv_tv
 from mensura.scan import Grid, ScanError
 from mensura.score import nrmse
@@ -23,7 +28,13 @@ from mensura.score import nrmse
 INVERSIONS = {
     "tkd": (tkd, 60),
     "tikhonov": (tikhonov, 58),
-    "tv": (tv, 42),
+    "tv": (tv, 35),
+    "tgv": (tgv, 35),
+    "nonlinear_tv": (nonlinear_tv, 35),
+    "nonlinear_tgv": (nonlinear_tgv, 35),
+    "l1_tv": (l1_tv, 38),
+    "hd_qsm": (hd_qsm, 35),
+    "wh_qsm": (wh_qsm, 37),
     "medi": (medi, 50),
 }
 BACKGROUNDS = {"vsharp": (vsharp, 60), "pdf": (pdf, 70), "lbv": (lbv, 70)}

@@ -71,6 +71,12 @@ STAGES: Mapping[str, Stage] = {
         {"chi": "ppm"},
         {
             "tv": Method("mensura.qsm.dipole.tv:tv", "10.1002/mrm.25029"),
+            "tgv": Method("mensura.qsm.dipole.tgv:tgv", "10.1137/090769521"),
+            "nonlinear_tv": Method("mensura.qsm.dipole.nonlinear:nonlinear_tv", "10.1002/mrm.27073"),
+            "nonlinear_tgv": Method("mensura.qsm.dipole.nonlinear:nonlinear_tgv", "10.1002/mrm.27073"),
+            "l1_tv": Method("mensura.qsm.dipole.l1:l1_tv", "10.1002/mrm.28957"),
+            "hd_qsm": Method("mensura.qsm.dipole.hd:hd_qsm", "10.1002/mrm.29218"),
+            "wh_qsm": Method("mensura.qsm.dipole.wh:wh_qsm", "10.1002/mrm.27483"),
             "medi": Method("mensura.qsm.dipole.medi:medi", "10.1002/mrm.24272"),
             "medi0": Method("mensura.qsm.dipole.medi:medi0", "10.1002/mrm.26946"),
             "ndi": Method("mensura.qsm.dipole.ndi:ndi", "10.1002/nbm.4271"),
