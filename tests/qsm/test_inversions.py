@@ -11,7 +11,7 @@ from scipy.ndimage import binary_erosion
 
 from mensura.qsm import reference
 from mensura.qsm.background.lbv import lbv
-from mensura.qsm.background.pdf import pdf
+from mensura.qsm.background.pdf import joint, pdf
 from mensura.qsm.background.sharp import vsharp
 from mensura.qsm.dipole.direct import tikhonov, tkd
 from mensura.qsm.dipole.hd import hd_qsm
@@ -37,7 +37,7 @@ INVERSIONS = {
     "wh_qsm": (wh_qsm, 37),
     "medi": (medi, 50),
 }
-BACKGROUNDS = {"vsharp": (vsharp, 60), "pdf": (pdf, 70), "lbv": (lbv, 70)}
+BACKGROUNDS = {"vsharp": (vsharp, 60), "pdf": (pdf, 48), "lbv": (lbv, 40), "joint": (joint, 34)}
 
 
 def score(chi: np.ndarray, angle: float = 0.0, **options: Any) -> float:

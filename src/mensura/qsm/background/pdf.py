@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 from mensura.inverse.fft import crop, fast_shape, irfft, pad, rfft
 from mensura.inverse.operators import fourier_multiplier
@@ -21,6 +22,8 @@ LOW_ORDERS = 2
 """Solid harmonics that are taken off before the fit: they are background to it, and slow to find by dipoles."""
 DIPOLE_ENERGY = 4 / 45
 """Mean of D² over all directions: the variance of the field of white susceptibility, per its variance."""
+TRUSTED = 1e-3
+"""Squared weight (1 in the median voxel) from which a voxel's field may serve as a boundary value."""
 Padding = Annotated[float, Tunable("mm", "margin around the mask in which sources may lie")]
 Tolerance = Annotated[
     float, Tunable("1", "relative residual of the normal equations that ends the iteration")
@@ -125,7 +128,8 @@ class _Scene:
         field = weights.finite(np.where(mask, total_field, np.float32(0)), trust)
         if not np.count_nonzero(trust):
             raise ScanError("the total field has no finite value in the mask; check how it was made")
-        interior = harmonic.interior(trust > 0)
+        # a voxel that is enclosed is no boundary, so it need not be trusted
+        interior = harmonic.interior(binary_fill_holes(trust > TRUSTED))
         if interior.any():
             field = field - harmonic_inside(field, interior, grid.voxel_size)
             field = harmonic.without_low_orders(field, mask, grid, LOW_ORDERS)

@@ -51,8 +51,8 @@ def resharp(
     radius: Radius = 6.0,
     weight: Annotated[
         float, Tunable("1", "Tikhonov weight on the local field, relative to the data's")
-    ] = 3e-4,
-    tol: Annotated[float, Tunable("1", "relative residual that ends the iteration")] = 3e-4,
+    ] = 1e-4,
+    tol: Annotated[float, Tunable("1", "relative residual that ends the iteration")] = 3e-3,
     order: Order = 2,
     max_iter: Annotated[int, Tunable("1", "most iterations")] = 60,
     monitor: Monitor | None = None,
@@ -61,19 +61,22 @@ def resharp(
 
     min over l of ‖W M (δ − S)∗(l − f)‖² + λ ‖l‖² by conjugate gradients: S the mean over a sphere, M the voxels
     whose sphere lies in the mask, W the inverse noise. Sun & Wilman 2014, doi:10.1002/mrm.24765. Differs from the
-    paper in the noise weights.
+    paper in the noise weights and in the preconditioner, the inverse of |1 − Ŝ|² + λ.
     """
     scene = _OneSphere.of(total_field, mask, grid, radius)
-    sphere = fourier_multiplier(scene.kernel, scene.field.shape[2])
-    trust = scene.inner * pad(weights.squared(field_std, mask), scene.inner.shape)
+    trust, last = scene.inner * pad(weights.squared(field_std, mask), scene.inner.shape), scene.field.shape[2]
+    scale = 1 / np.sqrt(np.square(scene.kernel) * np.mean(trust) + np.float32(weight))
+    seen, tikhonov = scale * scene.kernel, np.float32(weight) * np.square(scale)
 
     def normal(x: FloatArray) -> FloatArray:
-        return sphere.adjoint(trust * sphere.forward(x)) + np.float32(weight) * x
+        """The normal equations in x = (w|1 − Ŝ|² + λ)^½ l, w the mean of W²."""
+        spectrum = rfft(x)
+        return irfft(rfft(trust * irfft(spectrum * seen, last)) * seen + spectrum * tikhonov, last)
 
-    right = sphere.adjoint(trust * sphere.forward(scene.field))
-    start = scene.deconvolved(float(np.sqrt(weight)))
-    solution = conjugate_gradient(normal, right, start=start, tol=tol, max_iter=max_iter, monitor=monitor)
-    return scene.cut(solution.x, grid, order)
+    filtered = irfft(rfft(scene.field) * scene.kernel, last)
+    right = irfft(rfft(trust * filtered) * seen, last)
+    solution = conjugate_gradient(normal, right, tol=tol, max_iter=max_iter, monitor=monitor)
+    return scene.cut(irfft(rfft(solution.x) * scale, last), grid, order)
 
 
 @on_box
@@ -146,7 +149,6 @@ def vsharp(
     mask: BoolArray,
     grid: Grid,
     *,
-    field_std: FloatArray | None = None,
     radius: Annotated[float, Tunable("mm", "radius of the largest sphere")] = 12.0,
     step: Annotated[float, Tunable("mm", "from one radius to the next; the smallest spans one voxel")] = 1.0,
     threshold: Annotated[float, Tunable("1", "largest kernel value that is not inverted")] = 0.05,
@@ -156,7 +158,8 @@ def vsharp(
 
     (δ − Sᵣ)∗f with the largest sphere Sᵣ that lies in the mask around each voxel, then deconvolved with the largest
     kernel where |1 − Ŝ| exceeds `threshold`. Voxels whose smallest sphere sticks out of the mask are lost.
-    ScanError if none is left. Li et al. 2011, doi:10.1016/j.neuroimage.2010.11.088; Wu et al. 2012,
+    ScanError if none is left. What is smooth and harmonic in the rest leaves with the solid harmonics up to
+    `order`. Li et al. 2011, doi:10.1016/j.neuroimage.2010.11.088; Wu et al. 2012,
     doi:10.1002/mrm.23000.
     """
     sizes = smv.available(np.arange(radius, 0, -step).tolist(), grid)
