@@ -9,8 +9,10 @@ from mensura.qsm.phase import (
     correct_bipolar,
     from_real_imaginary,
     has_slice_chop,
+    has_slice_jumps,
     is_bipolar,
     is_constant,
+    level_slices,
     looks_filtered,
     looks_unwrapped,
     phase_sign,
@@ -135,6 +137,37 @@ def test_steep_wraps_across_slices_and_noise_are_no_alternation():
     assert not has_slice_chop(noise, one)
     assert not has_slice_chop(noise)
     assert not has_slice_chop(0 * noise, 0 * one)
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_slices_with_constants_of_their_own_are_found_and_levelled(axis):
+    phase, magnitude, _ = scan((21, 22, 23))
+    rng = np.random.default_rng(4)
+    own = rng.uniform(-np.pi, np.pi, phase.shape[axis])
+    shape = [-1 if a == axis else 1 for a in range(4)]
+    jumpy = wrapped(phase + own.reshape(shape))
+    assert has_slice_jumps(jumpy, magnitude, axis)
+    assert has_slice_jumps(jumpy[..., 0], magnitude[..., 0], axis)
+    assert not has_slice_jumps(phase, magnitude, axis)
+    assert not has_slice_jumps(jumpy, magnitude, 1)
+    level = level_slices(jumpy, magnitude, axis)
+    assert not has_slice_jumps(level, magnitude, axis)
+    assert np.abs(level).max() <= np.pi + 1e-6
+    taken = wrapped(jumpy - level)
+    np.testing.assert_allclose(wrapped(taken - taken[..., :1]), 0, atol=1e-5)  # the echoes' differences stay
+    removed = np.unwrap(wrapped(np.moveaxis(taken[..., 0], axis, 0)[:, 0, 0] - own))
+    assert np.abs(np.diff(removed[1:-1], 2)).max() < 0.5  # what goes with the constants is smooth
+
+
+def test_alternation_noise_and_steep_fields_are_no_jumps():
+    x, _, z = axes((16, 17, 40))
+    one = np.ones_like(x, dtype=np.float32)
+    noise = np.random.default_rng(0).uniform(-np.pi, np.pi, x.shape).astype(np.float32)
+    chop = np.pi * (np.arange(40) % 2)
+    assert not has_slice_jumps(noise, one)
+    assert not has_slice_jumps(0 * noise, 0 * one)
+    assert not has_slice_jumps(wrapped(3 * x + chop), one)
+    assert not has_slice_jumps(wrapped(2 * np.pi * 6 * z**2 + 3 * x), one)
 
 
 # --- the sign of the phase ---

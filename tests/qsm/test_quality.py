@@ -1,8 +1,10 @@
 """What the edge costs promise: smooth phase is cheap, noise is dear, nothing joins what is not there."""
 
 import numpy as np
+import pytest
 
-from mensura.qsm.quality import edge_costs, voxel_quality
+from mensura.qsm.quality import edge_costs, offset_left, voxel_quality
+from mensura.scan import ScanError
 
 SHAPE = (12, 11, 10)
 
@@ -74,3 +76,42 @@ def test_quality_tells_signal_from_noise():
     assert quality[7:].mean() < 0.3
     assert not quality[~mask].any()
     assert quality.max() <= 1
+
+
+def test_each_weight_can_be_chosen():
+    mask = np.ones(SHAPE, bool)
+    level = np.linspace(0.05, 1, SHAPE[1])[None, :, None] + np.zeros(SHAPE)
+    magnitude = level.astype(np.float32)
+    plain = edge_costs(ramp(0.0), mask, weights="000000", magnitude=magnitude)
+    assert set(np.unique(plain)) == {0, 1}
+    low = edge_costs(ramp(0.0), mask, weights="000010", magnitude=magnitude)[5, :, 5, 0]
+    high = edge_costs(ramp(0.0), mask, weights="000001", magnitude=magnitude)[5, :, 5, 0]
+    assert low[0] > 100
+    assert (np.diff(low.astype(int)) <= 0).all()
+    assert low[-1] == high[0] == 1
+    assert (np.diff(high.astype(int)) >= 0).all()
+    assert high[-1] > 50
+    steep = {w: edge_costs(ramp(2.0), mask, weights=w)[5, 5, 5, 0] for w in ("100000", "001000", "110000")}
+    assert steep["100000"] > 100
+    assert steep["001000"] == 1
+    assert steep["110000"] == steep["100000"]  # one echo has no gradient to compare with
+    with pytest.raises(ScanError, match="six of 0 and 1"):
+        edge_costs(ramp(0.0), mask, weights="1111")
+
+
+def test_an_offset_left_in_the_echoes_is_told_from_noise_and_dephasing():
+    rng = np.random.default_rng(0)
+    times = (0.004, 0.012, 0.020)
+    x = np.linspace(-1, 1, 24)[:, None, None] + np.zeros((24, 20, 22))
+    field, mask = (0.1 * x).astype(np.float32), np.ones(x.shape, bool)
+    phase = 2 * np.pi * 127 * field[..., None] * np.array(times)
+    known = {"echo_times": times, "hz_per_ppm": 127.0}
+    noisy = phase + 0.4 * rng.standard_normal(phase.shape)
+    assert not offset_left(phase, field, mask, **known)
+    assert not offset_left(noisy, field, mask, **known)
+    assert offset_left(noisy + 0.8 + x[..., None], field, mask, **known)
+    assert offset_left(phase + 0.4 * x[..., None], field, mask, **known)
+    noisy[3, 3, 3] = np.nan
+    assert offset_left(noisy + 0.8, field, mask, **known)
+    assert not offset_left(phase[..., :1] + 1, field, mask, echo_times=times[:1], hz_per_ppm=127.0)
+    assert not offset_left(noisy + 0.8, field, np.zeros_like(mask), **known)

@@ -65,6 +65,31 @@ def test_differs_by_whole_turns_in_the_mask_and_is_zero_outside(individual, temp
     assert not out[~mask].any()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_whole_turns_only_whatever_the_grid_the_mask_and_the_weights(seed):
+    """Random shapes, masks with holes and islands, NaN, echo times, templates and weights."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(1, 14, 3))
+    count = int(rng.integers(1, 6))
+    times = tuple(np.cumsum(rng.uniform(0.002, 0.01, count)))
+    phase = rng.uniform(-np.pi, np.pi, (*shape, count)).astype(np.float32)
+    phase[rng.random(phase.shape) < 0.01] = np.nan
+    mask = rng.random(shape) < rng.uniform(0.3, 1)
+    mask.flat[0] = True
+    magnitude = rng.exponential(size=phase.shape).astype(np.float32) * (rng.random(phase.shape) < 0.9)
+    options = {
+        "template": int(rng.integers(1, count + 1)),
+        "individual": bool(rng.random() < 0.5),
+        "weights": "".join(rng.choice(["0", "1"], 6)),
+    }
+    out = romeo(phase, mask, Grid.from_voxel_size(shape), magnitude=magnitude, echo_times=times, **options)
+    turns = (out.astype(float) - phase)[mask] / TURN
+    np.testing.assert_array_equal(np.isnan(turns), np.isnan(phase[mask]))
+    turns = turns[np.isfinite(turns)]
+    assert np.abs(turns - np.rint(turns)).max(initial=0) < 1e-6 * max(1, np.abs(turns).max(initial=0))
+    assert not out[~mask].any()
+
+
 @pytest.mark.parametrize(("shape", "voxel"), SIZES)
 @pytest.mark.parametrize("snr", [np.inf, 20])
 def test_recovers_a_smooth_phase_of_many_wraps(shape, voxel, snr):

@@ -90,6 +90,50 @@ def undo_slice_chop(phase: FloatArray, axis: int = 2) -> FloatArray:
     return out
 
 
+def has_slice_jumps(phase: FloatArray, magnitude: FloatArray | None = None, axis: int = 2) -> bool:
+    """Wrapped phase (rad; 3D or 4D) → whether each slice has a constant of its own, as some 2D scans have.
+
+    True if the steps from slice to slice are coherent within the slices but change at random along the axis
+    (resultant of the changes below 0.5). An alternation by π (`has_slice_chop`) changes nothing.
+    """
+    steps, coherence = _slice_steps(phase, magnitude, axis)
+    sure = coherence > 0.5
+    both = sure[1:] & sure[:-1]
+    if np.count_nonzero(both) < 5:
+        return False
+    change = np.exp(1j * np.diff(steps))[both]
+    return bool(abs(change.mean()) < 0.5)
+
+
+def level_slices(phase: FloatArray, magnitude: FloatArray | None = None, axis: int = 2) -> FloatArray:
+    """Phase (rad; 3D or 4D) whose slices have constants of their own → phase (rad, ±π) level along the axis.
+
+    The steps of the first echo are taken off all echoes alike. With the constants goes what the field itself
+    adds from slice to slice at the first echo time; it is an offset that no echo time changes, and smooth, so
+    with several echoes the removal of the coil offset gives it back. With one echo it is lost.
+    """
+    steps = np.concatenate([[0.0], np.cumsum(_slice_steps(phase, magnitude, axis)[0])])
+    shape = [-1 if a == axis else 1 for a in range(phase.ndim)]
+    level: FloatArray = (phase - steps.reshape(shape)).astype(np.float32)
+    level -= np.float32(TWO_PI) * np.rint(level / np.float32(TWO_PI))
+    return level
+
+
+def _slice_steps(
+    phase: FloatArray, magnitude: FloatArray | None, axis: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean step of the first echo's phase from each slice to the next (rad), and its coherence (0 … 1)."""
+    first = phase[..., 0] if phase.ndim == 4 else phase
+    size = (
+        np.ones_like(first) if magnitude is None else magnitude[..., 0] if magnitude.ndim == 4 else magnitude
+    )
+    step, size = np.diff(np.moveaxis(first, axis, 0), axis=0), np.moveaxis(size, axis, 0)
+    product = size[1:] * size[:-1]
+    total = np.maximum(product.sum(axis=(1, 2), dtype=np.float64), 1e-30)
+    mean = (product * np.exp(1j * step)).sum(axis=(1, 2), dtype=np.complex128) / total
+    return np.angle(mean), np.abs(mean)
+
+
 def phase_sign(total_field: FloatArray, head: BoolArray, grid: Grid) -> tuple[int, float]:
     """Total field (ppm) and mask of the head, up to the air → its sign (+1 right, −1 flipped), how clear.
 

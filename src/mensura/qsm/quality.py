@@ -18,6 +18,10 @@ PER_PI = np.float32(1 / np.pi)
 HALF = np.float32(0.5)
 ONE = np.float32(1)
 UNKNOWN_LINEARITY = np.float32(0.95)
+WEIGHTS = "111100"
+"""Which of ROMEO's six weights are used unless told otherwise: all but the two of the magnitude's level."""
+BRIGHT = 0.5
+"""Share of the mask's high magnitude below which it counts as low, above which as high."""
 MISSED, SHARED = 0.1, 0.5
 """Misfit of the first echo (rad) and its correlation between neighbours from which an offset is believed in."""
 
@@ -29,18 +33,31 @@ def edge_costs(
     magnitude: FloatArray | None = None,
     other: FloatArray | None = None,
     ratio: float = 1.0,
+    weights: str = WEIGHTS,
 ) -> Costs:
     """Wrapped phase (rad, 3D) → cost of the edges to the next voxel along x, y, z: 1 … 255 (worst); 0 = none.
 
     The quality of an edge is the product of spatial phase coherence, temporal coherence of the phase
-    gradient with the `other` echo (`ratio` = TE / TE of `other`), phase linearity and magnitude coherence,
-    each mapped to 0.1 … 1. Edges join voxels of the mask with finite phase only.
+    gradient with the `other` echo (`ratio` = TE / TE of `other`), phase linearity, magnitude coherence, and two
+    weights against a magnitude that is low or high for the mask, each mapped to 0.1 … 1 (the last two to
+    0.5 … 1). `weights` has a 1 for each factor that is used, in this order. Edges join voxels of the mask with
+    finite phase only. Raises ScanError for `weights` that are not six of 0 and 1.
 
     Dymerska et al. 2021, doi:10.1002/mrm.28563. Differs from the paper in that second differences that reach
-    outside the mask are given a fixed linearity, and that the two global magnitude weights are left out.
+    outside the mask are given a fixed linearity.
     """
+    if len(weights) != 6 or not set(weights) <= {"0", "1"}:
+        raise ScanError(f"the weights {weights!r} are not six of 0 and 1; give for example {WEIGHTS}")
     mag = np.ones_like(phase) if magnitude is None else magnitude
-    return _edge_costs(phase, phase if other is None else other, np.float32(ratio), mag, mask)
+    bright = BRIGHT * _high(mag, mask) if "1" in weights[4:] else 1.0
+    chosen = np.array([*(int(w) for w in weights), bright], np.float32)
+    return _edge_costs(phase, phase if other is None else other, np.float32(ratio), mag, mask, chosen)
+
+
+def _high(magnitude: FloatArray, mask: BoolArray) -> float:
+    """The 95th percentile of the magnitude in the mask."""
+    inside = magnitude[mask]
+    return float(np.percentile(inside[:: max(1, inside.size // 100_000)], 95)) if inside.size else 1.0
 
 
 def voxel_quality(
@@ -107,24 +124,43 @@ def _bent(before: np.float32, middle: np.float32, after: np.float32) -> np.float
 
 @njit(cache=True, error_model="numpy")
 def _cost(
-    step: np.float32, other_step: np.float32, linearity: np.float32, m1: np.float32, m2: np.float32
+    step: np.float32,
+    other_step: np.float32,
+    linearity: np.float32,
+    magnitudes: tuple[np.float32, np.float32],
+    chosen: FloatArray,
 ) -> int:
     """Quality factors of an edge → its 8-bit cost; 0 where the phase is not a number."""
     if not np.isfinite(step):
         return 0
     low, offset = np.float32(0.9), np.float32(0.1)
-    change = abs(step - other_step)
-    temporal = ONE - change if change <= ONE else np.float32(0)
-    fraction = m1 / m2 if m1 < m2 else m2 / m1
-    magnitude = fraction * fraction if fraction <= ONE and m1 > 0 and m2 > 0 else np.float32(0)
-    quality = (offset + low * (ONE - abs(step) * PER_PI)) * (offset + low * linearity)
-    quality *= (offset + low * temporal) * (offset + low * magnitude)
+    bright = chosen[6]
+    small, large = min(magnitudes), max(magnitudes)
+    quality = ONE
+    if chosen[0] > 0:
+        quality *= offset + low * (ONE - abs(step) * PER_PI)
+    if chosen[2] > 0:
+        quality *= offset + low * linearity
+    if chosen[1] > 0:
+        quality *= offset + low * max(ONE - abs(step - other_step), np.float32(0))
+    if chosen[3] > 0:
+        fraction = small / large if small > 0 else np.float32(0)
+        quality *= offset + low * fraction * fraction
+    if chosen[4] > 0:
+        quality *= HALF + HALF * min(ONE, max(small, np.float32(0)) / bright)
+    if chosen[5] > 0 and large > bright:
+        quality *= HALF + HALF * bright / large
     return 1 + int(np.float32(254) * (ONE - quality) + HALF)
 
 
 @njit(cache=True, parallel=True)
 def _edge_costs(
-    phase: FloatArray, other: FloatArray, ratio: np.float32, magnitude: FloatArray, mask: BoolArray
+    phase: FloatArray,
+    other: FloatArray,
+    ratio: np.float32,
+    magnitude: FloatArray,
+    mask: BoolArray,
+    chosen: FloatArray,
 ) -> Costs:
     shape = phase.shape
     costs = np.zeros((shape[0], shape[1], shape[2], 3), np.uint8)
@@ -148,8 +184,8 @@ def _edge_costs(
                         wrap(there - here),
                         wrap(other[i1, j1, k1] - other[i, j, k]) * ratio,
                         _bent(before, here, there) * _bent(here, there, after),
-                        magnitude[i, j, k],
-                        magnitude[i1, j1, k1],
+                        (magnitude[i, j, k], magnitude[i1, j1, k1]),
+                        chosen,
                     )
     return costs
 

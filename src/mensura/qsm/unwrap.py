@@ -11,11 +11,23 @@ from numpy.typing import NDArray
 
 from mensura.inverse.fft import crop, fast_shape, irfft, pad, rfft
 from mensura.methods import Tunable
-from mensura.qsm.quality import HALF, PER_TURN, TURN, TWO_PI, Costs, echo_pair, edge_costs, volume, wrap
+from mensura.qsm.quality import (
+    HALF,
+    PER_TURN,
+    TURN,
+    TWO_PI,
+    WEIGHTS,
+    Costs,
+    echo_pair,
+    edge_costs,
+    volume,
+    wrap,
+)
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError, bounding_box
 
 Wraps = NDArray[np.int16]
 Labels = NDArray[np.int32]
+Images = tuple[FloatArray, BoolArray, FloatArray | None]
 Box = tuple[slice, slice, slice]
 MOST_TURNS = 4
 PRICE_OF_A_TURN = 0.1
@@ -33,6 +45,12 @@ def romeo(
     individual: Annotated[
         bool, Tunable("", "unwrap every echo in space instead of predicting it in time")
     ] = False,
+    weights: Annotated[
+        str,
+        Tunable(
+            "", "1 or 0: coherence, gradient, linearity, magnitude's coherence, low magnitude, high magnitude"
+        ),
+    ] = WEIGHTS,
 ) -> FloatArray:
     """Wrapped phase (rad; 3D, or 4D with `echo_times` in s) → unwrapped phase (rad), zero outside the mask.
 
@@ -57,11 +75,11 @@ def romeo(
     if not 1 <= template <= count:
         raise ScanError(f"echo {template} cannot be the template of {count} echoes; choose 1 to {count}")
     first = template - 1
-    start, labels, regions = _unwrap_echo(stack, inside, mag, echo_times, first)
+    start, labels, regions = _unwrap_echo((stack, inside, mag), echo_times, first, weights)
     times = np.ones(1) if count == 1 else np.array(echo_times, dtype=np.float64)
     _settle_regions(stack, start, labels, regions, first, times)
     if individual:
-        unwrapped = _each_in_space(stack, inside, mag, times.tolist(), (first, start))
+        unwrapped = _each_in_space((stack, inside, mag), times.tolist(), (first, start), weights)
     else:
         unwrapped = _follow_echoes(stack, inside, times.tolist(), (first, start))
     out = np.zeros(phase.shape, np.float32)
@@ -118,15 +136,12 @@ def _mask_box(mask: BoolArray, *shapes: tuple[int, ...]) -> Box:
 
 
 def _unwrap_echo(
-    stack: FloatArray,
-    inside: BoolArray,
-    magnitude: FloatArray | None,
-    echo_times: Sequence[float] | None,
-    echo: int,
+    images: Images, echo_times: Sequence[float] | None, echo: int, weights: str
 ) -> tuple[Wraps, Labels, int]:
     """One echo → whole turns per voxel, the label of its region (−1 outside the mask), number of regions."""
+    stack, inside, magnitude = images
     one, mag, other, ratio = echo_pair(stack, magnitude, echo_times, echo)
-    costs = edge_costs(one, inside, magnitude=mag, other=other, ratio=ratio)
+    costs = edge_costs(one, inside, magnitude=mag, other=other, ratio=ratio, weights=weights)
     return _spanning_forest(one, inside, costs)
 
 
@@ -176,19 +191,16 @@ def _follow_echoes(
 
 
 def _each_in_space(
-    stack: FloatArray,
-    inside: BoolArray,
-    magnitude: FloatArray | None,
-    times: Sequence[float],
-    template: tuple[int, Wraps],
+    images: Images, times: Sequence[float], template: tuple[int, Wraps], weights: str
 ) -> FloatArray:
     """Every echo unwrapped by itself, its regions shifted by the turns that bring them to the template."""
     first, start = template
+    stack, inside = images[:2]
     out = np.empty_like(stack)
     reference = _turned(stack, start, first)
     out[..., first] = reference
     for echo in (e for e in range(len(times)) if e != first):
-        wraps, labels, regions = _unwrap_echo(stack, inside, magnitude, times, echo)
+        wraps, labels, regions = _unwrap_echo(images, times, echo, weights)
         gap = reference * np.float32(times[echo] / times[first]) - _turned(stack, wraps, echo)
         _shift(wraps, labels, np.rint(_region_medians(gap, labels, regions) / TWO_PI))
         out[..., echo] = _turned(stack, wraps, echo)
@@ -341,8 +353,8 @@ def _next_echo(
 ) -> None:
     """Write one echo of `out`: within half a turn of its neighbour (echoes = near, this) times the TE ratio.
 
-    A voxel more than a quarter turn away from that prediction is too noisy to tell: it goes by the prediction
-    of its neighbourhood.
+    A voxel more than a quarter turn away from that prediction, or without one (not a number), goes by the
+    prediction of its neighbourhood.
     """
     near, this = echoes
     for i in prange(mask.shape[0]):
@@ -351,7 +363,7 @@ def _next_echo(
                 if mask[i, j, k]:
                     value = float(stack[i, j, k, this])
                     away = (out[i, j, k, near] * ratio - value) / TWO_PI
-                    if abs(away - np.floor(away + 0.5)) > 0.25:
+                    if not abs(away - np.floor(away + 0.5)) <= 0.25:
                         away = (_local_mean(out, mask, (i, j, k), near) * ratio - value) / TWO_PI
                     out[i, j, k, this] = value + TWO_PI * np.floor(away + 0.5)
 
