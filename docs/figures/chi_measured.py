@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,19 @@ NOISE = 1e-3
 """The white noise of the field (ppm) that is sent through TKD."""
 FAR = 9.0
 """What lies farther than this (mm) from the calcification is scored apart."""
+METHODS: Mapping[str, tuple[Inversion, str]] = {
+    "TKD": (tkd, "threshold"),
+    "Tikhonov": (tikhonov, "weight"),
+    "TV": (tv, "weight"),
+    "MEDI": (medi, "weight"),
+}
 DEFAULTS: Mapping[str, tuple[Inversion, str, float]] = {
-    "TKD": (tkd, "threshold", 0.15),
-    "Tikhonov": (tikhonov, "weight", 0.01),
-    "TV": (tv, "weight", 1.5e-4),
-    "MEDI": (medi, "weight", 1.5e-4),
+    name: (function, parameter, signature(function).parameters[parameter].default)
+    for name, (function, parameter) in METHODS.items()
 }
 """Each inversion with the parameter that regularises it and that parameter's default."""
+LARGEST_THRESHOLD = 0.33
+"""TKD allows none beyond a third, where |D| ends across B0."""
 
 
 # --- noise by angle ---------------------------------------------------------------------------------------------
@@ -85,7 +92,7 @@ def noise_by_angle(thresholds: Sequence[float], size: int = 96, draws: int = 4) 
 
 
 def closed_gain(angle: Array, threshold: float) -> Array:
-    """Angle of k to B0 (rad) → power gain of TKD, 1 / (s·max(|D|, t))², s the mean of D/D_t over the kernel."""
+    """Angle of k to B0 (rad) → power gain of TKD, 1 / (s·max(|D|, t))², s the mean of D/D_t over all directions."""
     size = np.abs(1 / 3 - np.cos(angle) ** 2)
     return np.asarray(1 / (_scaling(threshold) * np.maximum(size, threshold)) ** 2)
 
@@ -113,11 +120,10 @@ def _cosines(count: int = 200_001) -> Array:
 
 
 @cache
-def _scaling(threshold: float, size: int = 65) -> float:
-    """The mean of D/D_t over the kernel as voxels have it, by which TKD divides."""
-    half = np.abs(kernels.dipole((size, size, size), Grid.from_voxel_size((size, size, size))))
-    ratio = half / np.maximum(half, threshold)
-    return float((2 * ratio[..., 1:].sum() + ratio[..., 0].sum()) / size**3)
+def _scaling(threshold: float) -> float:
+    """The mean of D/D_t over all directions, by which TKD divides."""
+    size = np.abs(1 / 3 - _cosines() ** 2)
+    return float(np.mean(size / np.maximum(size, threshold)))
 
 
 def _angle_bins(size: int, low: float = 0.1, high: float = 0.4) -> Array:
@@ -156,7 +162,8 @@ class Scores:
 def inverted(case: Case, name: str, factor: float = 1.0, **more: Any) -> FloatArray:
     """The measured local field, inverted by a method with its default regularisation times `factor`."""
     function, parameter, default = DEFAULTS[name]
-    known: dict[str, Any] = {parameter: default * factor, **_thorough(name), **more}
+    value = min(default * factor, LARGEST_THRESHOLD) if name == "TKD" else default * factor
+    known: dict[str, Any] = {parameter: value, **_thorough(name), **more}
     if name in ("TV", "MEDI"):
         known["field_std"] = case.std
     if name == "MEDI":
@@ -249,9 +256,7 @@ def roughness(case: Case, chi: FloatArray) -> float:
 
 def _thorough(name: str) -> dict[str, Any]:
     """Iterations until the map stands still, also for regularisation far from the default."""
-    return {"TV": {"tol": 2e-3, "max_iter": 120}, "MEDI": {"tol": 1e-2, "max_iter": 15, "inner": 15}}.get(
-        name, {}
-    )
+    return {"tol": 2e-3, "max_iter": 120} if name in ("TV", "MEDI") else {}
 
 
 # --- background -------------------------------------------------------------------------------------------------
