@@ -63,6 +63,13 @@ def test_a_head_a_tenth_the_size_gives_the_same_map(small_head: Path) -> None:
     assert mouse["chi"].grid.matches(small.grid)
 
 
+def test_with_fat_in_sight_its_bias_is_noted(small_head: Path, tmp_path: Path) -> None:
+    words = ["run", str(small_head), str(tmp_path), "participant", "--preset", "body", "--no-report"]
+    assert main([*words, f"--{SPAN}.smv_tv.max_iter", "2", "--uncertainty", "closed_form"]) == 0
+    record = json.loads((tmp_path / "sub-01" / "anat" / "sub-01_desc-brain_mask.json").read_text())
+    assert any("fat" in warning for warning in record["Mensura"]["Warnings"])
+
+
 def test_a_phantom_keeps_the_sign_that_it_came_with(small_head: Path) -> None:
     scan = bids.load(bids.find_runs(small_head)[0])
     assert scan.phase is not None

@@ -67,6 +67,12 @@ class Settings:
         return PRESETS[self.preset].lengths if self.preset else 1.0
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of every map made with the preset."""
+        note = PRESETS[self.preset].note if self.preset else ""
+        return (note,) if note else ()
+
+    @property
     def tissue(self) -> bool:
         """Whether the body is tissue in air, whose field tells the sign of the phase."""
         return PRESETS[self.preset].tissue if self.preset else True

@@ -16,7 +16,8 @@ class Preset:
 
     A parameter takes effect where its method does the stage, by preset, default or choice. `lengths` is the size of
     the body, a human head being 1: it multiplies every default in mm, and methods see the body at human size.
-    Without `tissue` nothing is known of the body's own field, and the sign of the phase is left alone.
+    Without `tissue` nothing is known of the body's own field, and the sign of the phase is left alone. The `note` is
+    said of every map made with the preset.
     """
 
     summary: str
@@ -24,6 +25,7 @@ class Preset:
     settings: Mapping[str, Any] = field(default_factory=dict)
     lengths: float = 1.0
     tissue: bool = True
+    note: str = ""
 
 
 SPAN = "background+dipole.smv_tv"
@@ -45,6 +47,7 @@ PRESETS: Mapping[str, Preset] = {
         "There is no brain to extract, so everything whose phase is coherent is kept; a mask of the organ (--mask) is "
         "far better. Fat shifts the field where its share varies, and is not fitted. Organs are thick: large balls.",
         {"mask": "phase_quality", "mask.phase_quality.quality": 0.7, f"{SPAN}.radii": LARGE_BALLS},
+        note="fat shifts the field and is not fitted: where its share varies, χ is biased",
     ),
     "phantom": Preset(
         "vials in a container",

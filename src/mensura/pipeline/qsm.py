@@ -101,7 +101,7 @@ def _root_sum_of_squares(magnitude: Volume, monitor: Monitor) -> Outcome:
 
 def _mask(ledger: Ledger, settings: Settings, scan: Scan, found: Artifacts) -> Artifacts:
     """The given mask, or one made of magnitude and phase, or else where the given field is not zero."""
-    noted = partial(findings.mask, warnings=scan.warnings)
+    noted = partial(findings.mask, warnings=(*scan.warnings, *settings.notes))
     if "mask" in found:
         task, images = Task("mask", "given", PRODUCTS["mask"], "given by the user"), {"mask": found["mask"]}
         return step(ledger, task, images, partial(_given_mask, noted))
