@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -32,24 +31,16 @@ NEAR, FAR = (0.1, 0.2), (0.22, 0.32)
 
 @dataclass(frozen=True)
 class Data:
-    """What the rules look at: the data terms on the padded `shape`, and the field's measured noise (ppm, if any)."""
+    """What the rules look at: the data terms on the padded `shape`, and the field's effective noise (ppm).
+
+    The latter as `weights.noise` has it: the measured noise, and what no discrete model explains.
+    """
 
     terms: Sequence[DataTerm]
     mask: BoolArray
     grid: Grid
     shape: tuple[int, int, int]
-    field_std: FloatArray | None
-
-    @cached_property
-    def measured(self) -> float:
-        """Median standard deviation of the field; ScanError without one."""
-        std = self.field_std
-        known = None if std is None else std[self.mask & np.isfinite(std) & (std > 0)]
-        if known is None or not known.size:
-            raise ScanError(
-                "the discrepancy rule needs the field's standard deviation; choose l-curve, frequency or a number"
-            )
-        return float(np.median(known))
+    noise: float
 
 
 def choose(
@@ -59,7 +50,7 @@ def choose(
 
     A number is handed back. A rule looks at the maps of seven weights, an eighth of the `usual` one to eight times
     it, and answers between the ends:
-    discrepancy: the misfit is what the measured noise σ makes it, median of √w |d∗χ − f| = 0.67 σ (Morozov);
+    discrepancy: the misfit is what the noise σ makes it, median of √w |d∗χ − f| = 0.67 σ (Morozov);
     l-curve: log Σ|∇χ| over log misfit turns from curving up to curving down, where it is flattest;
     frequency: χ has the same mean amplitude in two regions of k-space, where the dipole kernel lies in 0.1…0.2 and
     in 0.22…0.32: too small a weight raises the former, too large a one lowers it.
@@ -72,15 +63,13 @@ def choose(
     rules = {"discrepancy": _discrepancy, "l-curve": _inflection, "frequency": _frequency}
     if weight not in rules:
         raise ScanError(f"the weight {weight!r} is neither a number nor one of {', '.join(rules)}")
-    if weight == "discrepancy":
-        _ = data.measured
     tried = usual * FACTORS
     maps = (solve(float(each), ITERATIONS) for each in tried)
     return float(np.exp(rules[weight](np.log(tried), maps, data)))
 
 
 def _discrepancy(logs: Numbers, maps: Maps, data: Data) -> float:
-    excess = np.array([misfit(chi, data) for chi in maps]) - np.log(data.measured)
+    excess = np.array([misfit(chi, data) for chi in maps]) - np.log(data.noise)
     return _crossing(logs, excess)
 
 
