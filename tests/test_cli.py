@@ -237,7 +237,8 @@ def test_a_changed_parameter_recomputes_what_depends_on_it_only(scan: Scan, mapp
     before = {p.name: p.stat().st_mtime_ns for p in scan.out.iterdir()}
     assert main([*scan.flags(), "--background+dipole.smv_tv.weight", "1e-3"]) == 0
     changed = {p.name for p in scan.out.iterdir() if p.stat().st_mtime_ns != before.get(p.name)}
-    stems = {"Chimap", "desc-unreferenced_Chimap", "desc-local_fieldmap", "desc-local_mask"}
+    stems = {f"{desc}Chimap" for desc in ("", "desc-unreferenced_", "desc-std_", "desc-prior_")}
+    stems |= {"desc-local_fieldmap", "desc-local_mask"}
     assert {name for name in changed if name.endswith(".gz")} == {f"{stem}.nii.gz" for stem in stems}
 
 

@@ -20,6 +20,8 @@ HZ_PER_PPM = 127.73
 MADE_BY = {
     "Chimap": ("Magnetic susceptibility", "ppm", "dipole"),
     "desc-std_Chimap": ("Standard deviation of the susceptibility", "ppm", "dipole"),
+    "desc-prior_Chimap": ("Share of the local energy that the prior filled in", "1", "dipole"),
+    "desc-temporalstd_Chimap": ("Standard deviation of the susceptibility over time", "ppm", "dipole"),
     "R2starmap": ("Effective transverse relaxation rate", "1/s", "r2star"),
     "desc-std_R2starmap": ("Standard deviation of R2*", "1/s", "r2star"),
     "T2starmap": ("Effective transverse relaxation time", "s", "r2star"),
@@ -134,6 +136,8 @@ def head(grid: Grid, seed: int = 0) -> dict[str, NDArray[Any]]:
     maps: dict[str, NDArray[Any]] = {
         "Chimap": chi * local,
         "desc-std_Chimap": (0.008 + 0.01 * residual) * local,
+        "desc-prior_Chimap": (0.1 + 0.5 * residual) * local,
+        "desc-temporalstd_Chimap": (0.01 + 0.02 * residual) * local,
         "R2starmap": r2star * brain,
         "desc-std_R2starmap": (1 + r2star / 50) * brain,
         "T2starmap": brain / r2star,
