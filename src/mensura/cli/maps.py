@@ -45,7 +45,7 @@ By default background removal and dipole inversion are one step (background+dipo
 --dipole makes them two. Every parameter can also stand in the TOML file: [dipole] method = "tv", and below
 [dipole.tv] weight = 2e-4."""
 
-PRESET_HELP = f"""settings for a kind of data, over which config and flags are laid: {', '.join(PRESETS)} (explained
+PRESET_HELP = f"""settings for a kind of data, over which config and flags are laid: {", ".join(PRESETS)} (explained
 by mensura methods presets)"""
 
 
