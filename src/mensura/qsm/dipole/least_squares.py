@@ -12,6 +12,7 @@ from mensura.inverse.solvers import conjugate_gradient
 from mensura.methods import Monitor
 from mensura.qsm import weights
 from mensura.qsm.dipole.direct import padded
+from mensura.qsm.dipole.local import Local
 from mensura.scan import BoolArray, FloatArray, Grid
 
 START = 0.1
@@ -46,19 +47,17 @@ class Problem:
     def posed(
         cls, local_field: FloatArray, mask: BoolArray, grid: Grid, field_std: FloatArray | None
     ) -> Problem:
-        """Field and its standard deviation (ppm) → the problem, with the house's weights and noise."""
-        trust = weights.squared(field_std, mask)
-        field = weights.finite(np.where(mask, local_field, np.float32(0)), trust)
+        """Field and its standard deviation (ppm) → the problem, with the weights and noise of `Local`."""
+        local = Local.measured(local_field, mask, grid, field_std)
         shape, dipole = padded(grid)
-        noise = weights.noise(field_std, mask, field)
-        size = weights.noise(None, mask, field) / weights.MODEL_ERROR
+        size = weights.noise(None, mask, local.field) / weights.MODEL_ERROR
         return cls(
-            data=pad(field.astype(np.float32), shape),
-            trust=pad(trust, shape),
+            data=pad(local.field, shape),
+            trust=pad(local.weight, shape),
             inside=pad(mask.astype(np.float32), shape),
             dipole=dipole,
-            noise=noise,
-            relative_noise=noise / size if size > 0 else 1.0,
+            noise=local.noise,
+            relative_noise=max(local.noise / size, weights.MODEL_ERROR) if size > 0 else 1.0,
             voxel_size=grid.voxel_size,
         )
 

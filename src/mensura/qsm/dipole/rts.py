@@ -31,7 +31,7 @@ def rts(
     weight: Annotated[
         float, Tunable("1", "weight of the total variation at a field noise of 1 ppb; scales with the noise")
     ] = 1.5e-4,
-    steps: Annotated[int, Tunable("1", "most conjugate gradient steps of the first step")] = 8,
+    steps: Annotated[int, Tunable("1", "most conjugate gradient steps of the first step")] = 10,
     tol: Annotated[float, Tunable("1", "relative change that ends the second step")] = 5e-3,
     max_iter: Annotated[int, Tunable("1", "most iterations of the second step")] = 20,
     monitor: Monitor | None = None,
