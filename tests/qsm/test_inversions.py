@@ -13,11 +13,15 @@ from mensura.qsm import reference
 from mensura.qsm.background.lbv import lbv
 from mensura.qsm.background.pdf import joint, pdf
 from mensura.qsm.background.sharp import vsharp
-from mensura.qsm.dipole.direct import tikhonov, tkd
+from mensura.qsm.dipole.direct import tikhonov, tkd, tsvd
 from mensura.qsm.dipole.hd import hd_qsm
+from mensura.qsm.dipole.ilsqr import ilsqr
 from mensura.qsm.dipole.l1 import l1_tv
 from mensura.qsm.dipole.medi import medi
+from mensura.qsm.dipole.ndi import ndi
 from mensura.qsm.dipole.nonlinear import nonlinear_tgv, nonlinear_tv
+from mensura.qsm.dipole.rts import rts
+from mensura.qsm.dipole.star import star
 from mensura.qsm.dipole.tgv import tgv
 from mensura.qsm.dipole.tv import tv
 from mensura.qsm.dipole.wh import wh_qsm
@@ -26,8 +30,13 @@ from mensura.scan import Grid, ScanError
 from mensura.score import nrmse
 
 INVERSIONS = {
-    "tkd": (tkd, 60),
-    "tikhonov": (tikhonov, 58),
+    "tkd": (tkd, 52),
+    "tsvd": (tsvd, 55),
+    "tikhonov": (tikhonov, 52),
+    "ndi": (ndi, 46),
+    "ilsqr": (ilsqr, 41),
+    "rts": (rts, 40),
+    "star": (star, 35),
     "tv": (tv, 35),
     "tgv": (tgv, 35),
     "nonlinear_tv": (nonlinear_tv, 35),
@@ -35,7 +44,7 @@ INVERSIONS = {
     "l1_tv": (l1_tv, 38),
     "hd_qsm": (hd_qsm, 35),
     "wh_qsm": (wh_qsm, 37),
-    "medi": (medi, 50),
+    "medi": (medi, 42),
 }
 BACKGROUNDS = {"vsharp": (vsharp, 60), "pdf": (pdf, 48), "lbv": (lbv, 40), "joint": (joint, 34)}
 
