@@ -37,7 +37,7 @@ def order(table: Mapping[str, Stage]) -> list[str]:
 def upstream(stage: str) -> list[str]:
     """The stages whose results `stage` builds on; a span (background+dipole) takes the place of its parts."""
     ordered = order(stages())
-    before = ordered[: ordered.index(stage)]
+    before = [name for name in ordered[: ordered.index(stage)] if stage not in name.split("+")]
     replaced = {part for name in (*before, stage) if "+" in name for part in name.split("+")}
     return [name for name in before if name not in replaced]
 

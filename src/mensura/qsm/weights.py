@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit, prange
 
 from mensura.scan import BoolArray, FloatArray, ScanError
 
@@ -12,6 +13,11 @@ MODEL_ERROR = 0.1
 """Share of the field's own size that no discrete model explains; keeps a noise-free field regularised."""
 MOST = 4.0
 """Largest squared weight, relative to the median voxel: a few bright voxels must not rule the map."""
+UNRESOLVED = 0.1
+"""Error of any discrete model as a share of the field's spread among a voxel's neighbours. On simulated heads of 2 mm
+(3 and 7 T, one with lesions) the misfit of the true map is 0.09 to 0.17 of it, in proportion over a factor of ten."""
+LARGEST = 3.0
+"""Largest such error relative to the median voxel's: around a strong source it is large, but so is what is learnt."""
 
 
 def squared(field_std: FloatArray | None, mask: BoolArray) -> FloatArray:
@@ -49,3 +55,44 @@ def finite(field: FloatArray, weight: FloatArray) -> FloatArray:
         return field
     weight[bad] = 0
     return np.where(bad, np.float32(0), field)
+
+
+def with_unresolved(
+    trust: FloatArray, field_std: FloatArray | None, field: FloatArray
+) -> tuple[FloatArray, float]:
+    """Squared weights of a background-free field (ppm) → those that allow for what no voxel resolves, and the noise.
+
+    Errors: the field's own standard deviation (if unknown, a tenth of the field's size) and a tenth of its spread
+    among neighbours, in quadrature. The noise (ppm) is their median. Voxels of weight 0 keep it.
+    """
+    known = trust > 0
+    error = np.float32(UNRESOLVED) * _spread(field, known)
+    error = np.minimum(error, np.float32(LARGEST) * np.median(error[known]))
+    own = noise(None, known, field) if field_std is None else np.nan_to_num(field_std)
+    error = np.where(known, np.hypot(error, own), 0).astype(np.float32)
+    if not error.any():
+        return trust, noise(field_std, known, field)
+    return squared(error, known), float(np.median(error[known]))
+
+
+@njit(cache=True, parallel=True)
+def _spread(field: FloatArray, known: BoolArray) -> FloatArray:
+    """Standard deviation of the known values among each known voxel and its 26 neighbours."""
+    nx, ny, nz = field.shape
+    out = np.zeros_like(field)
+    for i in prange(nx):
+        for j in range(ny):
+            for k in range(nz):
+                if not known[i, j, k]:
+                    continue
+                count, total, squares = 0, 0.0, 0.0
+                for a in range(max(i - 1, 0), min(i + 2, nx)):
+                    for b in range(max(j - 1, 0), min(j + 2, ny)):
+                        for c in range(max(k - 1, 0), min(k + 2, nz)):
+                            if known[a, b, c]:
+                                difference = np.float64(field[a, b, c]) - field[i, j, k]
+                                count += 1
+                                total += difference
+                                squares += difference * difference
+                out[i, j, k] = np.sqrt(max(squares - total * total / count, 0.0) / count)
+    return out

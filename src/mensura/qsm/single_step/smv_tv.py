@@ -29,6 +29,11 @@ SMALLEST = 1e-3
 """mm: shorter than any voxel, so that the smallest ball just spans one."""
 
 
+VOID = 1e-4
+"""Squared weight, relative to the median voxel, at or below which a voxel spoils the mean of every ball that holds it:
+noise a hundred times the usual, as in a cavity. (At thirty times, balls are lost around veins and haemorrhages.)"""
+
+
 @on_box
 def smv_tv(
     total_field: FloatArray,
@@ -134,20 +139,24 @@ class Spherical:
         field = weights.finite(np.where(mask, total_field, np.float32(0)), trust)
         sizes = smv.available((*radii, SMALLEST), grid)
         shape = smv.padded_shape(grid, sizes)
-        spectrum, dipole = rfft(pad(field, shape)), kernels.dipole(shape, grid)
         balls = smv.balls(shape, grid, sizes)
-        terms, filtered, valued = [], np.zeros(grid.shape, np.float32), np.zeros(grid.shape, bool)
-        for size, ball, shell in zip(sizes, balls, smv.shells(mask, balls, shape), strict=True):
-            if shell.any():
-                data = crop(smv.filtered(spectrum, ball, shape[2]), grid.shape)
-                filtered[shell], valued = data[shell], valued | shell
-                kept = trust * shell / smv.noise_gain(grid, size)
-                terms.append(DataTerm(dipole * (1 - ball), data, kept))
-        if not terms:
+        shells = smv.shells(mask & (trust > VOID), balls, shape)
+        valued = np.logical_or.reduce(shells)
+        if not valued.any():
             raise ScanError(
                 f"no ball of radius {sizes[-1]:.3g} mm fits in the mask; give a mask that is thicker"
             )
-        noise = weights.noise(field_std, valued, filtered)
+        spectrum, dipole = rfft(pad(field, shape)), kernels.dipole(shape, grid)
+        filtered = np.zeros(grid.shape, np.float32)
+        for ball, shell in zip(balls, shells, strict=True):
+            if shell.any():
+                filtered[shell] = crop(smv.filtered(spectrum, ball, shape[2]), grid.shape)[shell]
+        weight, noise = weights.with_unresolved(trust * valued, field_std, filtered)
+        terms = [
+            DataTerm(dipole * (1 - ball), filtered, weight * shell / smv.noise_gain(grid, size))
+            for size, ball, shell in zip(sizes, balls, shells, strict=True)
+            if shell.any()
+        ]
         return cls(mask, grid, shape, terms, filtered, valued, noise)
 
     def invert(
