@@ -20,7 +20,10 @@ Tolerance = Annotated[
         "1", "standard deviations of the echoes' misfit that noise explains; beyond, a voxel loses weight"
     ),
 ]
-TOLERANCE = 1.6
+TOLERANCE = 2.0
+Whole = Annotated[
+    bool, Tunable("", "standard deviation of the whole error, not of noise and disagreeing echoes alone")
+]
 DOUBT, SHARED_DOUBT, MOST_DOUBT = 1.0, 0.5, 100.0
 """Variance that a voxel's own unexplained misfit adds, its neighbours' (each at most 100): from 12 simulated heads."""
 CONTRAST = 2.0
@@ -40,13 +43,14 @@ def weighted(
     echo_times: Sequence[float],
     hz_per_ppm: float,
     tolerance: Tolerance = TOLERANCE,
+    whole: Whole = False,
 ) -> Maps:
     """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
 
     The phase, free of an offset, is fitted by 2π f TE with weights (magnitude·TE)². The noise σ of the images
     follows from the median misfit over the mask (of one echo from the field's roughness). The variance is
-    σ²/(4π² Σ(magnitude²−2σ²)·TE²), more where the echoes disagree beyond what `tolerance` standard deviations of
-    the misfit explain, plus that of the field's variation inside the voxel (docs/field.md). The residual is
+    σ²/(4π² Σ(magnitude²−2σ²)·TE²), more where the echoes disagree beyond `tolerance` times the noise; if
+    `whole`, calibrated to the whole error, with the field's variation inside the voxel (docs/field.md). The residual is
     ‖s − |s|·exp(i 2π f TE)‖ / ‖s‖, s the complex signal of all echoes. A voxel without signal is not a number.
     Raises ScanError if the shapes do not fit.
     Wu et al. 2012, doi:10.1016/j.neuroimage.2011.07.019 (weights); QSM consensus 2024, doi:10.1002/mrm.30006
@@ -55,7 +59,7 @@ def weighted(
     phase, weight, times = _prepare(unwrapped_phase, magnitude, echo_times)
     fitted = _fit_slope(phase, weight, mask, times, False)
     return _finish(
-        fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm, _bias(magnitude))
+        fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm, _bias(magnitude), whole)
     )
 
 
@@ -88,6 +92,7 @@ def nonlinear(
     echo_times: Sequence[float],
     hz_per_ppm: float,
     tolerance: Tolerance = TOLERANCE,
+    whole: Whole = False,
     max_iter: Annotated[int, Tunable("1", "Gauss–Newton steps")] = 8,
 ) -> Maps:
     """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
@@ -100,7 +105,7 @@ def nonlinear(
     fitted = _fit_slope(phase, weight, mask, times, False)
     _refine_slope(phase, weight, mask, times, *fitted, max_iter)
     return _finish(
-        fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm, _bias(magnitude))
+        fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm, _bias(magnitude), whole)
     )
 
 
@@ -138,6 +143,7 @@ class _Given:
     tolerance: float
     hz_per_ppm: float
     bias: float = 0.0
+    whole: bool = False
 
 
 def _finish(fitted: Maps, given: _Given) -> Maps:
@@ -154,7 +160,7 @@ def _finish(fitted: Maps, given: _Given) -> Maps:
     doubt = _doubt(misfit / noise, given)
     lever = given.lever**2
     biased, least = given.bias * noise * lever.sum(), 3 / np.pi**2 * noise * lever[lever > 0].min()
-    variance = _slope_variance(slope, root, doubt, (noise, float(biased), float(least)))
+    variance = _slope_variance(slope, root, doubt, (noise, float(biased), float(least)), given.whole)
     to_ppm = 1 / (2 * np.pi * given.hz_per_ppm)
     field = np.where(inside, slope * to_ppm, np.where(given.mask, np.nan, 0))
     spread = np.where(inside, np.sqrt(variance) * to_ppm, np.where(given.mask, np.nan, 0))
@@ -165,7 +171,10 @@ def _doubt(ratio: FloatArray, given: _Given) -> FloatArray:
     """Misfit relative to the noise's → χ² beyond that which noise explains, 0 for a single echo."""
     if given.freedom == 0:
         return np.zeros_like(ratio)
-    limit = given.freedom * _quantile(given.freedom, given.tolerance)
+    if not given.whole:
+        beyond: FloatArray = np.maximum(ratio / np.float32(given.tolerance**2), 1) ** 2 - 1
+        return beyond.astype(np.float32)
+    limit = given.freedom * _quantile(given.freedom, 0.8 * given.tolerance)
     doubt: FloatArray = np.maximum(ratio * np.float32(given.freedom) - np.float32(limit), 0)
     return doubt.astype(np.float32)
 
@@ -214,7 +223,7 @@ def _part(x: NDArray[Any], axis: int, start: int) -> NDArray[Any]:
 
 @njit(cache=True, parallel=True)
 def _slope_variance(
-    slope: FloatArray, root: FloatArray, doubt: FloatArray, given: tuple[float, float, float]
+    slope: FloatArray, root: FloatArray, doubt: FloatArray, given: tuple[float, float, float], whole: bool
 ) -> FloatArray:
     """Slope, root of its information, χ² in doubt; noise, what it adds to the information, its least → variance."""
     noise, biased, least = given
@@ -225,6 +234,10 @@ def _slope_variance(
             for k in range(shape[2]):
                 here = np.float64(root[i, j, k])
                 if here == 0:
+                    continue
+                variance = noise / max(here * here - biased, least)
+                if not whole:
+                    out[i, j, k] = variance * (1 + doubt[i, j, k])
                     continue
                 shared, count, contrast = 0.0, 0, 0.0
                 for di, dj, dk in ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)):
@@ -237,7 +250,7 @@ def _slope_variance(
                         step = (slope[a, b, c] - slope[i, j, k]) * (root[a, b, c] - here) / (12 * here)
                         contrast += step * step
                 spread = 1 + DOUBT * doubt[i, j, k] + SHARED_DOUBT * shared / max(count, 1)
-                out[i, j, k] = noise / max(here * here - biased, least) * spread + CONTRAST * contrast
+                out[i, j, k] = variance * spread + CONTRAST * contrast
     return out
 
 
