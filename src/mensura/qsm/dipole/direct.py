@@ -3,7 +3,7 @@
 All leave the mean of χ free (see reference). What a division by a limited kernel loses is the same for every object
 without a preferred direction: the mean over all directions of (kernel of the division)·D. The results are divided by
 that gain. The mean over k-space, which the literature takes, is that of an object as small as a voxel: the corners
-enter it, where the dipole of a voxel is weaker than that of a point, and the slope comes out 7 to 15 % too steep.
+enter it, where the dipole of a voxel is weaker than that of a point, and the slope comes out up to 16 % too steep.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def ndi(
     has fallen to `tol` of the first: what is left is in the cone where the dipole is blind, and mostly noise.
     Polak et al. 2020, doi:10.1002/nbm.4271. Differs from the paper in that s (rad/ppm) does not come from an echo
     time: the largest field turns the phase by 90°, so that neither a calcification wraps nor the unit matters; and in
-    the conjugate directions, which need a tenth of the iterations.
+    the conjugate directions, which need fewer iterations.
     """
     p = Problem.posed(local_field, mask, grid, field_std)
     scale = np.float32(LARGEST_PHASE / max(float(np.abs(p.data).max()), 1e-12))

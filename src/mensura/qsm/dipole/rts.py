@@ -42,7 +42,7 @@ def rts(
     ½‖D (χ̂ − χ̂₁)‖² + λ ‖∇χ‖₁: the frequencies of χ₁ count as much as the dipole saw of them, the others are filled by
     total variation; λ = `weight` × noise / 1 ppb. One transform pair an iteration, where weighted data need two.
     Kames et al. 2018, doi:10.1016/j.neuroimage.2017.11.018. Differs from the paper in the weights, the support, the
-    start at the thresholded division, and D² where the paper keeps |D| > 0.15 and drops the rest: 2 to 3 points of
+    start at the thresholded division, and D² where the paper keeps |D| > 0.15 and drops the rest: up to 3 points of
     error less on digital heads, without a threshold to choose.
     """
     problem = Problem.posed(local_field, mask, grid, field_std)

@@ -44,7 +44,7 @@ def star(
     haemorrhage better, and what it leaves would streak. Nothing strong: χ = `tv` of the field. ScanError for a
     `strong` that is not positive.
     Wei et al. 2015, doi:10.1002/nbm.3383. Differs from the paper in the prior (TV of χ), in what is strong,
-    and in the second level's weights. On digital heads the error is that of `tv` within 0.2 points, with 4 to 11 %
+    and in the second level's weights. On digital heads the error is that of `tv` within 0.5 points, with 4 to 11 %
     fewer streaks around a calcification.
     """
     if strong <= 0:
