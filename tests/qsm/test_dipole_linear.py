@@ -62,7 +62,7 @@ def slope(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
 def test_a_resolved_ball_keeps_its_size(
     name: str, voxel: tuple[float, float, float], direction: tuple[float, float, float]
 ) -> None:
-    """Whatever the division leaves out: the slope of a ball on any grid is 1 within 7 %, without the gain up to a quarter less."""
+    """Whatever the division leaves out: the slope of a ball on any grid is 1 within 7 %."""
     grid = Grid.from_voxel_size(SHAPE, voxel, direction)
     truth, mask = ball(grid, 6), np.ones(SHAPE, bool)
     field = explained_field(truth, mask, grid)
