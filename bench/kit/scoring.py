@@ -134,7 +134,7 @@ def field_scores(case: Case) -> Scores:
         "error_over_noise": root_mean_square(ratio),
         "typical_error_over_noise": TO_DEVIATION * float(np.median(np.abs(ratio))),
         "coverage": coverage(kept_voxels(case) & np.isfinite(found), inside),
-        **calibrated(known - np.median(error), true, case.made["field_std"].data, inside),
+        **calibrated(known - np.median(error), true, case.made["field_error"].data, inside),
     }
 
 

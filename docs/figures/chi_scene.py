@@ -58,7 +58,7 @@ def scanned_head(shape: Sequence[int] = SHAPE, voxel: Sequence[float] = VOXEL, s
     known: dict[str, Any] = {"magnitude": scan.magnitude, "echo_times": scan.acquisition.echo_times}
     phase = offset.mcpc3ds(scan.phase, mask, grid, **known)
     unwrapped = unwrap.romeo(phase, mask, grid, **known)
-    total, std, _ = field.nonlinear(unwrapped, mask, grid, **known, hz_per_ppm=scan.acquisition.hz_per_ppm)
+    total, std, _, _ = field.nonlinear(unwrapped, mask, grid, **known, hz_per_ppm=scan.acquisition.hz_per_ppm)
     local = np.where(mask, total - (scan.total_field - scan.local_field), np.float32(0))
     local = np.where(mask, local - np.median(local[mask] - scan.local_field[mask]), np.float32(0))
     depth = distance_transform_edt(mask, sampling=grid.voxel_size).astype(np.float32)

@@ -43,7 +43,8 @@ PRODUCTS: Table = {
     },
     "field": {
         "total_field": _field("total", "Deviation of the field from B0"),
-        "field_std": _field("std", "Standard deviation of the total field"),
+        "field_std": _field("noise", "Noise of the total field, which the inversion weighs it with"),
+        "field_error": _field("std", "Standard deviation of the total field, all errors together"),
         "residual": Product("fieldmap", "1", "Relative residual of the fit over the echoes", desc="residual"),
     },
     "background": {

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mensura.methods import Tunable
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
-Maps = tuple[FloatArray, FloatArray, FloatArray]
+Slopes = tuple[FloatArray, FloatArray, FloatArray]
+Maps = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 Tolerance = Annotated[
     float,
     Tunable(
@@ -21,9 +22,6 @@ Tolerance = Annotated[
     ),
 ]
 TOLERANCE = 2.0
-Whole = Annotated[
-    bool, Tunable("", "standard deviation of the whole error, not of noise and disagreeing echoes alone")
-]
 DOUBT, SHARED_DOUBT, MOST_DOUBT = 1.0, 0.5, 100.0
 """Variance that a voxel's own unexplained misfit adds, its neighbours' (each at most 100): from 12 simulated heads."""
 CONTRAST = 2.0
@@ -43,14 +41,14 @@ def weighted(
     echo_times: Sequence[float],
     hz_per_ppm: float,
     tolerance: Tolerance = TOLERANCE,
-    whole: Whole = False,
 ) -> Maps:
-    """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
+    """Unwrapped phase (rad) → total field, its noise, its whole error (ppm), relative residual (1).
 
     The phase, free of an offset, is fitted by 2π f TE with weights (magnitude·TE)². The noise σ of the images
-    follows from the median misfit over the mask (of one echo from the field's roughness). The variance is
-    σ²/(4π² Σ(magnitude²−2σ²)·TE²), more where the echoes disagree beyond `tolerance` times the noise; if
-    `whole`, calibrated to the whole error, with the field's variation inside the voxel (docs/field.md). The residual is
+    follows from the median misfit over the mask (of one echo from the field's roughness). The noise's variance is
+    σ²/(4π² Σ(magnitude²−2σ²)·TE²), more where the echoes disagree beyond `tolerance` times the noise: inversions weigh
+    with it. The whole error is calibrated: it adds what neighbours' misfit and the field's variation inside the voxel
+    cause (docs/field.md); as a weight it would doubt every voxel beside a strong source. The residual is
     ‖s − |s|·exp(i 2π f TE)‖ / ‖s‖, s the complex signal of all echoes. A voxel without signal is not a number.
     Raises ScanError if the shapes do not fit.
     Wu et al. 2012, doi:10.1016/j.neuroimage.2011.07.019 (weights); QSM consensus 2024, doi:10.1002/mrm.30006
@@ -59,7 +57,7 @@ def weighted(
     phase, weight, times = _prepare(unwrapped_phase, magnitude, echo_times)
     fitted = _fit_slope(phase, weight, mask, times, False)
     return _finish(
-        fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm, _bias(magnitude), whole)
+        fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm, _bias(magnitude))
     )
 
 
@@ -71,7 +69,7 @@ def linear(
     echo_times: Sequence[float],
     hz_per_ppm: float,
 ) -> Maps:
-    """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
+    """Unwrapped phase (rad) → total field, its noise, its whole error (ppm), relative residual (1).
 
     Ordinary least squares of the phase against echo time, all echoes alike, with a free intercept per voxel
     where there are two echoes or more: the plain method to compare others with. Errors as in `weighted`.
@@ -92,10 +90,9 @@ def nonlinear(
     echo_times: Sequence[float],
     hz_per_ppm: float,
     tolerance: Tolerance = TOLERANCE,
-    whole: Whole = False,
     max_iter: Annotated[int, Tunable("1", "Gauss–Newton steps")] = 8,
 ) -> Maps:
-    """Unwrapped phase (rad) → total field (ppm), its standard deviation (ppm), relative residual (1).
+    """Unwrapped phase (rad) → total field, its noise, its whole error (ppm), relative residual (1).
 
     Minimises Σ |s − |s|·exp(i 2π f TE)|² over the echoes by Gauss–Newton from the weighted linear fit: an echo
     that was unwrapped wrongly by 2π no longer pulls. Otherwise as `weighted`.
@@ -105,7 +102,7 @@ def nonlinear(
     fitted = _fit_slope(phase, weight, mask, times, False)
     _refine_slope(phase, weight, mask, times, *fitted, max_iter)
     return _finish(
-        fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm, _bias(magnitude), whole)
+        fitted, _Given(weight, mask, times, len(times) - 1, tolerance, hz_per_ppm, _bias(magnitude))
     )
 
 
@@ -143,11 +140,10 @@ class _Given:
     tolerance: float
     hz_per_ppm: float
     bias: float = 0.0
-    whole: bool = False
 
 
-def _finish(fitted: Maps, given: _Given) -> Maps:
-    """Slope (rad/s), squared misfit per degree of freedom, residual → field, its standard deviation (ppm), residual."""
+def _finish(fitted: Slopes, given: _Given) -> Maps:
+    """Slope (rad/s), squared misfit per degree of freedom, residual → field, noise, whole error (ppm), residual."""
     slope, misfit, residual = fitted
     information = np.einsum("...e,e->...", given.weight, given.lever**2)
     inside = given.mask & (information > 0) & np.isfinite(slope)
@@ -157,26 +153,34 @@ def _finish(fitted: Maps, given: _Given) -> Maps:
         )
     root = np.sqrt(np.where(inside, information, 0)).astype(np.float32)
     noise = max(_noise_variance(slope, misfit, root, given.freedom), 1e-30)
-    doubt = _doubt(misfit / noise, given)
-    lever = given.lever**2
+    ratio, lever = misfit / np.float32(noise), given.lever**2
     biased, least = given.bias * noise * lever.sum(), 3 / np.pi**2 * noise * lever[lever > 0].min()
-    variance = _slope_variance(slope, root, doubt, (noise, float(biased), float(least)), given.whole)
+    variance = _noise_of_slope(root, (noise, float(biased), float(least)))
+    whole = _whole_error(slope, root, variance, _doubt(ratio, given))
     to_ppm = 1 / (2 * np.pi * given.hz_per_ppm)
     field = np.where(inside, slope * to_ppm, np.where(given.mask, np.nan, 0))
-    spread = np.where(inside, np.sqrt(variance) * to_ppm, np.where(given.mask, np.nan, 0))
-    return field.astype(np.float32), spread.astype(np.float32), np.where(given.mask, residual, np.float32(0))
+    spreads = [
+        np.where(inside, np.sqrt(v) * to_ppm, np.where(given.mask, np.nan, 0)).astype(np.float32)
+        for v in (variance * _disagreement(ratio, given), whole)
+    ]
+    return field.astype(np.float32), spreads[0], spreads[1], np.where(given.mask, residual, np.float32(0))
+
+
+def _disagreement(ratio: FloatArray, given: _Given) -> FloatArray:
+    """Misfit relative to the noise's → factor on the variance, 1 where noise explains it and for a single echo."""
+    if given.freedom == 0:
+        return np.ones_like(ratio)
+    beyond: FloatArray = np.maximum(ratio / np.float32(given.tolerance**2), 1) ** 2
+    return beyond
 
 
 def _doubt(ratio: FloatArray, given: _Given) -> FloatArray:
     """Misfit relative to the noise's → χ² beyond that which noise explains, 0 for a single echo."""
     if given.freedom == 0:
         return np.zeros_like(ratio)
-    if not given.whole:
-        beyond: FloatArray = np.maximum(ratio / np.float32(given.tolerance**2), 1) ** 2 - 1
-        return beyond.astype(np.float32)
     limit = given.freedom * _quantile(given.freedom, 0.8 * given.tolerance)
     doubt: FloatArray = np.maximum(ratio * np.float32(given.freedom) - np.float32(limit), 0)
-    return doubt.astype(np.float32)
+    return doubt
 
 
 def _quantile(freedom: int, score: float) -> float:
@@ -221,12 +225,17 @@ def _part(x: NDArray[Any], axis: int, start: int) -> NDArray[Any]:
     return x[(slice(None),) * axis + (slice(start, x.shape[axis] - 2 + start),)]
 
 
-@njit(cache=True, parallel=True)
-def _slope_variance(
-    slope: FloatArray, root: FloatArray, doubt: FloatArray, given: tuple[float, float, float], whole: bool
-) -> FloatArray:
-    """Slope, root of its information, χ² in doubt; noise, what it adds to the information, its least → variance."""
+def _noise_of_slope(root: FloatArray, given: tuple[float, float, float]) -> FloatArray:
+    """Root of the slope's information; noise, what it adds to the information, its least → variance of the slope."""
     noise, biased, least = given
+    information = np.maximum(np.square(root, dtype=np.float64) - biased, least)
+    variance: FloatArray = np.where(root > 0, noise / information, 0).astype(np.float32)
+    return variance
+
+
+@njit(cache=True, parallel=True)
+def _whole_error(slope: FloatArray, root: FloatArray, variance: FloatArray, doubt: FloatArray) -> FloatArray:
+    """Slope, root of its information, its variance by noise, χ² in doubt → variance of its whole error."""
     out = np.zeros_like(slope)
     shape = slope.shape
     for i in prange(shape[0]):
@@ -234,10 +243,6 @@ def _slope_variance(
             for k in range(shape[2]):
                 here = np.float64(root[i, j, k])
                 if here == 0:
-                    continue
-                variance = noise / max(here * here - biased, least)
-                if not whole:
-                    out[i, j, k] = variance * (1 + doubt[i, j, k])
                     continue
                 shared, count, contrast = 0.0, 0, 0.0
                 for di, dj, dk in ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)):
@@ -250,14 +255,14 @@ def _slope_variance(
                         step = (slope[a, b, c] - slope[i, j, k]) * (root[a, b, c] - here) / (12 * here)
                         contrast += step * step
                 spread = 1 + DOUBT * doubt[i, j, k] + SHARED_DOUBT * shared / max(count, 1)
-                out[i, j, k] = variance * spread + CONTRAST * contrast
+                out[i, j, k] = variance[i, j, k] * spread + CONTRAST * contrast
     return out
 
 
 @njit(cache=True, parallel=True)
 def _fit_slope(
     phase: FloatArray, weight: FloatArray, mask: BoolArray, times: NDArray[np.float64], intercept: bool
-) -> Maps:
+) -> Slopes:
     """Weighted least squares per voxel → slope (rad/s), squared misfit per degree of freedom, relative residual."""
     slope, misfit, residual = (
         np.zeros_like(mask, np.float32),

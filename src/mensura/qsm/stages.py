@@ -36,7 +36,7 @@ STAGES: Mapping[str, Stage] = {
             "echo_times": "s",
             "hz_per_ppm": "Hz",
         },
-        {"total_field": "ppm", "field_std": "ppm", "residual": "1"},
+        {"total_field": "ppm", "field_std": "ppm", "field_error": "ppm", "residual": "1"},
         {
             "nonlinear": Method("mensura.qsm.field:nonlinear", "10.1002/mrm.24272"),
             "weighted": Method("mensura.qsm.field:weighted", "10.1016/j.neuroimage.2011.07.019"),

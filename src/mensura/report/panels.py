@@ -183,7 +183,7 @@ def _noted(facts: Facts, panel: Panel, values: FloatArray, inside: BoolArray) ->
         changes["failed"] = {**facts.failed, panel.kind.title: share}
     if summary is not None and summary.sd == 0 and panel.kind.group == "maps":
         changes["constant"] = (*facts.constant, panel.kind.title)
-    if key in ("chi_std", "field_std") and summary is not None:
+    if key in ("chi_std", "field_error") and summary is not None:
         changes["noise"] = {**facts.noise, panel.kind.unit: summary.quartiles[1]}
     if key == "residual" and summary is not None:
         changes["high_residual"] = float(100.0 * np.mean(values[inside] > HIGH_RESIDUAL))
