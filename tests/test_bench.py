@@ -71,7 +71,7 @@ def test_conditions_cover_every_factor_at_both_sizes() -> None:
 
 def test_a_stage_builds_on_all_before_it_and_a_span_takes_the_place_of_its_parts() -> None:
     assert order(stages())[:4] == ["mask", "offset", "unwrap", "field"]
-    assert upstream("dipole") == ["mask", "offset", "unwrap", "field", "background"]
+    assert upstream("dipole") == ["mask", "offset", "unwrap", "field", "background", "r2star"]
     assert upstream("background+dipole") == ["mask", "offset", "unwrap", "field"]
     assert {"background+dipole", "r2star"} <= set(upstream("reference"))
     assert not {"background", "dipole"} & set(upstream("reference"))
@@ -112,7 +112,7 @@ def test_an_interruption_keeps_the_rows(
     monkeypatch.setattr(course, "tried", interrupted_at("dipole", course.tried))
     path = tmp_path / "t.csv"
     assert program().carry_out(plan, path, tmp_path) == 130
-    assert [row["stage"] for row in rows_in(path)] == ["simulate", "mask", "offset"]
+    assert [row["stage"] for row in rows_in(path)] == ["simulate", "mask", "offset", "r2star"]
     assert str(path) in capsys.readouterr().out
 
 
@@ -198,7 +198,7 @@ def test_the_chain_hands_on_what_the_defaults_made(truth: Truth, monkeypatch: py
     assert given["local_field"] == "local_field of background"
     assert given["mask"] == "mask of background"
     assert chain.given("background+dipole")["mask"] == "mask of mask"
-    assert calls == ["mask", "offset", "unwrap", "field", "background"], "each is done once"
+    assert calls == ["mask", "offset", "unwrap", "field", "background", "r2star"], "each is done once"
 
 
 def test_memory_and_seconds_are_those_of_the_call() -> None:

@@ -33,13 +33,15 @@ Results = Iterator[tuple[Key, dict[str, Any]]]
 SIMULATE, COMMAND = "simulate", "whole command"
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "mensura run": (),
+    "without edges": ("--background+dipole", "smv_tv"),
     "two steps": ("--background", "vsharp", "--dipole", "tv"),
     "plain": (
         *("--unwrap.romeo.individual", "true", "--field", "linear"),
         *("--background", "vsharp", "--dipole", "tkd"),
     ),
 }
-"""Ways through the whole chain: the defaults, the usual two steps, and the simplest of everything that is sound."""
+"""Ways through the whole chain: the defaults, these without the magnitude's edges, the usual two steps, and the
+simplest of everything that is sound."""
 RUN = """
 import sys
 from mensura.cli import main

@@ -36,10 +36,15 @@ def order(table: Mapping[str, Stage]) -> list[str]:
 
 def upstream(stage: str) -> list[str]:
     """The stages whose results `stage` builds on; a span (background+dipole) takes the place of its parts."""
-    ordered = order(stages())
+    ordered, table = order(stages()), stages()
     before = [name for name in ordered[: ordered.index(stage)] if stage not in name.split("+")]
     replaced = {part for name in (*before, stage) if "+" in name for part in name.split("+")}
-    return [name for name in before if name not in replaced]
+    needed, found = set(table[stage].consumes), []
+    for name in reversed([name for name in before if name not in replaced]):
+        if needed & set(table[name].produces):
+            needed |= set(table[name].consumes)
+            found.append(name)
+    return found[::-1]
 
 
 class Source(ABC):
@@ -103,6 +108,7 @@ class Truth(Source):
             "unwrapped_phase": (unwrapped, "rad"),
             "total_field": (scan.total_field, "ppm"),
             "field_std": (self.noise, "ppm"),
+            "field_error": (self.noise, "ppm"),
             "local_field": (scan.local_field, "ppm"),
             "chi": (scan.chi, "ppm"),
             "r2star": (scan.r2star, "1/s"),

@@ -21,7 +21,7 @@ from mensura.qsm.background.sharp import vsharp
 from mensura.qsm.dipole.direct import tikhonov, tkd
 from mensura.qsm.dipole.medi import medi
 from mensura.qsm.dipole.tv import tv
-from mensura.qsm.single_step.smv_tv import smv_tv
+from mensura.qsm.single_step.smv import smv_tv
 from mensura.qsm.uncertainty import explained_field
 from mensura.scan import BoolArray, FloatArray, Grid
 from mensura.score import coverage, nrmse

@@ -25,7 +25,7 @@ from mensura.qsm.dipole.star import star
 from mensura.qsm.dipole.tgv import tgv
 from mensura.qsm.dipole.tv import tv
 from mensura.qsm.dipole.wh import wh_qsm
-from mensura.qsm.single_step.smv_tv import smv_tv
+from mensura.qsm.single_step.smv import smv_tv
 from mensura.scan import Grid, ScanError
 from mensura.score import nrmse
 

@@ -17,7 +17,7 @@ from mensura.qsm import kernels
 from mensura.qsm.dipole.direct import tikhonov
 from mensura.qsm.dipole.tv import tv
 from mensura.qsm.probing import white_noise
-from mensura.qsm.single_step.smv_tv import smv_tv
+from mensura.qsm.single_step.smv import smv_tv
 from mensura.qsm.uncertainty import Inversion, closed_form, explained_field, probed, resampled
 from mensura.scan import Grid, ScanError
 

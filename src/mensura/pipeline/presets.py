@@ -28,7 +28,7 @@ class Preset:
     note: str = ""
 
 
-SPAN = "background+dipole.smv_tv"
+SPAN = "background+dipole.smv_medi"
 SMALL_BALLS, LARGE_BALLS = (6.0, 3.0), (24.0, 12.0, 6.0, 3.0)
 
 PRESETS: Mapping[str, Preset] = {

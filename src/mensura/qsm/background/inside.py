@@ -6,7 +6,7 @@ import numpy as np
 
 from mensura.methods import Monitor
 from mensura.qsm.box import on_box
-from mensura.qsm.single_step.smv_tv import RADII, Most, Radii, Spherical, Tolerance, Weight
+from mensura.qsm.spherical import RADII, Most, Radii, Spherical, Tolerance, Weight
 from mensura.qsm.uncertainty import explained_field
 from mensura.qsm.variational import Prior
 from mensura.scan import BoolArray, FloatArray, Grid

@@ -19,7 +19,7 @@ from mensura.qsm import reference, weights
 from mensura.qsm.automatic import Data, Rule, choose
 from mensura.qsm.box import on_box
 from mensura.qsm.dipole.direct import padded
-from mensura.qsm.single_step.smv_tv import Spherical
+from mensura.qsm.spherical import Spherical
 from mensura.qsm.variational import DATA_PENALTY, GRADIENT_PENALTY, SUPPORT_PENALTY, DataTerm
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 

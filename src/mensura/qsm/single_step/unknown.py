@@ -14,7 +14,7 @@ from mensura.methods import Monitor
 from mensura.qsm import harmonic, weights
 from mensura.qsm.background.multigrid import harmonic_inside
 from mensura.qsm.dipole.direct import padded
-from mensura.qsm.single_step.smv_tv import RADII, Spherical
+from mensura.qsm.spherical import RADII, Spherical
 from mensura.qsm.variational import BENDING, DATA_PENALTY, GRADIENT_PENALTY, SUPPORT_PENALTY, Prior
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
