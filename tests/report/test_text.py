@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from derivatives import ACQUISITION, head, sidecar, tilted_grid, write_map
 
+from mensura.pipeline.config import stages
 from mensura.report import methods_text
 from mensura.report.acquisition import acquisition_rows, echo_summary
 from mensura.report.checks import Check, Facts, checks, key_numbers, overall
@@ -245,3 +246,8 @@ def test_wraps_that_are_left_are_noticed(tmp_path: Path, jump: float, share: boo
     found = measure(find_run(tmp_path)).facts.jumps
     pairs = sum(np.prod(grid.shape) * (n - 1) / n for n in grid.shape)
     assert found == pytest.approx(100 * 16 * 12 / pairs if share else 0.0)
+
+
+def test_every_method_of_the_chain_has_a_name_in_words() -> None:
+    table = {name for stage in stages().values() for name in stage.methods}
+    assert not [name for name in table - {"none"} if method_name(name) == name]

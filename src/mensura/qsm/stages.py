@@ -48,10 +48,9 @@ STAGES: Mapping[str, Stage] = {
         {"total_field": "ppm", "mask": "1", "field_std": "ppm"},
         {"local_field": "ppm", "mask": "1"},
         {
+            "joint": Method("mensura.qsm.background.pdf:joint", "10.1002/mrm.26331"),
             "vsharp": Method("mensura.qsm.background.sharp:vsharp", "10.1002/mrm.23000"),
             "pdf": Method("mensura.qsm.background.pdf:pdf", "10.1002/nbm.1670"),
-            "inside": Method("mensura.qsm.background.inside:inside", "10.1002/nbm.3570"),
-            "joint": Method("mensura.qsm.background.pdf:joint", "10.1002/mrm.26331"),
             "lbv": Method("mensura.qsm.background.lbv:lbv", "10.1002/nbm.3064"),
             "sharp": Method("mensura.qsm.background.sharp:sharp", "10.1016/j.neuroimage.2010.10.070"),
             "resharp": Method("mensura.qsm.background.sharp:resharp", "10.1002/mrm.24765"),

@@ -99,6 +99,68 @@ CITATIONS: dict[str, str] = {
         "Schofield MA, Zhu Y. Fast phase unwrapping algorithm for interferometric applications. Opt Lett "
         "2003;28:1194–1196."
     ),
+    "10.1002/mrm.21728": (
+        "Robson PM, Grant AK, Madhuranthakam AJ, Lattanzi R, Sodickson DK, McKenzie CA. Comprehensive "
+        "quantification of signal-to-noise ratio and g-factor for image-based and k-space-based "
+        "parallel imaging reconstructions. Magn Reson Med 2008;60:895–907."
+    ),
+    "10.1002/mrm.22334": (
+        "Wharton S, Schäfer A, Bowtell R. Susceptibility mapping in the human brain using threshold- "
+        "based k-space division. Magn Reson Med 2010;63:1292–1304."
+    ),
+    "10.1002/mrm.24765": (
+        "Sun H, Wilman AH. Background field removal using spherical mean value filtering and Tikhonov "
+        "regularization. Magn Reson Med 2014;71:1151–1157."
+    ),
+    "10.1002/mrm.24998": (
+        "Wen Y, Zhou D, Liu T, Spincemaille P, Wang Y. An iterative spherical mean value method for "
+        "background field removal in MRI. Magn Reson Med 2014;72:1065–1071."
+    ),
+    "10.1002/mrm.26331": (
+        "Liu Z, Kee Y, Zhou D, Wang Y, Spincemaille P. Preconditioned total field inversion (TFI) "
+        "method for quantitative susceptibility mapping. Magn Reson Med 2017;78:303–315."
+    ),
+    "10.1002/mrm.27483": (
+        "Milovic C, Bilgic B, Zhao B, Langkammer C, Tejos C, Acosta-Cabronero J. Weak-harmonic "
+        "regularization for quantitative susceptibility mapping. Magn Reson Med 2019;81:1399–1411."
+    ),
+    "10.1002/mrm.28957": (
+        "Milovic C, Lambert M, Langkammer C, Bredies K, Irarrazaval P, Tejos C. Streaking artifact "
+        "suppression of quantitative susceptibility mapping reconstructions via L1-norm data fidelity "
+        "optimization (L1-QSM). Magn Reson Med 2022;87:457–473."
+    ),
+    "10.1002/mrm.29218": (
+        "Lambert M, Tejos C, Langkammer C, Milovic C. Hybrid data fidelity term approach for "
+        "quantitative susceptibility mapping. Magn Reson Med 2022;88:962–972."
+    ),
+    "10.1002/nbm.3056": (
+        "Li W, Avram AV, Wu B, Xiao X, Liu C. Integrated Laplacian-based phase unwrapping and "
+        "background phase removal for quantitative susceptibility mapping. NMR Biomed "
+        "2014;27:219–227."
+    ),
+    "10.1002/nbm.3383": (
+        "Wei H, Dibb R, Zhou Y, et al. Streaking artifact reduction for quantitative susceptibility "
+        "mapping of sources with large dynamic range. NMR Biomed 2015;28:1294–1303."
+    ),
+    "10.1002/nbm.4271": (
+        "Polak D, Chatnuntawech I, Yoon J, et al. Nonlinear dipole inversion (NDI) enables robust "
+        "quantitative susceptibility mapping (QSM). NMR Biomed 2020;33:e4271."
+    ),
+    "10.1016/j.neuroimage.2014.12.043": (
+        "Li W, Wang N, Yu F, et al. A method for estimating and removing streaking artifacts in "
+        "quantitative susceptibility mapping. NeuroImage 2015;108:111–122."
+    ),
+    "10.1016/j.neuroimage.2015.02.041": (
+        "Langkammer C, Bredies K, Poser BA, et al. Fast quantitative susceptibility mapping using 3D "
+        "EPI and total generalized variation. NeuroImage 2015;111:622–630."
+    ),
+    "10.1016/j.neuroimage.2017.11.018": (
+        "Kames C, Wiggermann V, Rauscher A. Rapid two-step dipole inversion for susceptibility "
+        "mapping with sparsity priors. NeuroImage 2018;167:276–283."
+    ),
+    "10.1137/090769521": (
+        "Bredies K, Kunisch K, Pock T. Total generalized variation. SIAM J Imaging Sci 2010;3:492–526."
+    ),
 }
 
 DOI = re.compile(r"10\.\d{4,9}/[^\s,;\"<>]+")
