@@ -1,7 +1,7 @@
 """What each preset does for the data it is made for: `python bench/presets.py` prints a table (two minutes).
 
-Two heads of 2 mm, from wrapped phase with the true mask: 3 T, SNR 50; 7 T, oblique, all lesions, SNR 30. One echo is the third of
-four (`single-echo`) or the last (`epi`); for `rodent` the same images have voxels of 0.2 mm.
+Two heads of 2 mm, from wrapped phase with the true mask: 3 T, SNR 50; 7 T, oblique, all lesions, SNR 30. One echo is
+the third of four (`single-echo`) or the last (`epi`); for `rodent` the same images have voxels of 0.2 mm.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ METHODS: dict[str, str] = {
     "star": "two-level streak reduction (STAR-QSM)",
     "rts": "rapid two-step inversion (RTS)",
     "tsvd": "truncated k-space division (TSVD)",
-    "smv_medi": "a total-variation inversion, eased at the magnitude's edges, of the field filtered with spherical means",
+    "smv_medi": "a total-variation inversion, eased at the magnitude's edges, of the SMV-filtered field",
     "smv_tv": "a total-variation inversion of the field filtered with spherical means",
     "smv_tgv": "an inversion with total generalised variation of the field filtered with spherical means",
     "tgv_qsm": "single-step inversion with total generalised variation (TGV-QSM)",

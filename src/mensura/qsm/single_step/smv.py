@@ -19,7 +19,7 @@ def smv_tv(
     field_std: FloatArray | None = None,
     radii: Radii = RADII,
     weight: Weight = 1.5e-4,
-    tol: Tolerance = 5e-3,
+    tol: Tolerance = 1e-2,
     max_iter: Most = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
@@ -47,7 +47,7 @@ def smv_tgv(
     field_std: FloatArray | None = None,
     radii: Radii = RADII,
     weight: Weight = 1.5e-4,
-    tol: Tolerance = 5e-3,
+    tol: Tolerance = 1e-2,
     max_iter: Most = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
@@ -70,7 +70,7 @@ def smv_medi(
     magnitude: FloatArray | None = None,
     radii: Radii = RADII,
     weight: Weight = 3e-4,
-    tol: Tolerance = 5e-3,
+    tol: Tolerance = 1e-2,
     max_iter: Most = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
