@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=8, help="repeated simulations for what is seen")
     parser.add_argument("--heads", default="2mm,7T,drawn", help=", ".join(HEADS))
     parser.add_argument(
-        "--methods", default="smv_tv,tv", help="inversions, in one step or from the local field"
+        "--methods", default="smv_medi,tv", help="inversions, in one step or from the local field"
     )
     parser.add_argument("--ways", default="probed", help=", ".join(STAGES["uncertainty"].methods))
     given = parser.parse_args()

@@ -93,9 +93,10 @@ def total_variation(
     dipole = fourier_multiplier(kernels.dipole(shape, grid), shape[2])
     inverse_size = (1 / np.asarray(grid.voxel_size)).astype(np.float32)
     source = pad(np.where(mask & np.isfinite(chi), chi, np.float32(0)), shape)
-    noise = weights.noise(field_std, mask, crop(dipole.forward(source), grid.shape))
+    explained = crop(dipole.forward(source), grid.shape) * mask
+    weight_of, noise = weights.with_unresolved(weights.squared(field_std, mask), field_std, explained)
     strength, rounding = np.float32(weight * noise / weights.NOISE_UNIT), np.float32(noise)
-    trust, inside = pad(weights.squared(field_std, mask), shape), pad(mask.astype(np.float32), shape)
+    trust, inside = pad(weight_of, shape), pad(mask.astype(np.float32), shape)
     cost = _costs(edges, shape)
     slope = cost * gradient(source, inverse_size)
 

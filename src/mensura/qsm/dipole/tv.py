@@ -24,8 +24,8 @@ def tv(
     """Local field and its standard deviation (ppm) → χ (ppm), zero outside the mask, piecewise constant.
 
     Minimises ½‖W (d∗χ − f)‖² + λ ‖∇χ‖₁ over χ supported in the mask, W the inverse error of the field (median 1),
-    gradients per mm, λ = `weight` × error / 1 ppb. The error includes what no voxel resolves: a tenth of the field's
-    spread among a voxel's neighbours (see `mensura.qsm.dipole.local`). The default suits simulated heads of 1 to 3 mm.
+    gradients per mm, λ = `weight` × error / 1 ppb. The error includes what no voxel resolves: a fifth of the field's
+    spread among a voxel's neighbours (see `mensura.qsm.weights`). The default suits simulated heads of 1 to 3 mm.
     Bilgic et al. 2014, doi:10.1002/mrm.25029. Differs from the paper in the weights, the support and the scale of λ.
     """
     data = Local.measured(local_field, mask, grid, field_std)
