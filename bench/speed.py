@@ -1,4 +1,6 @@
-"""How long and how much memory: `python bench/speed.py` prints a table. 164×205×205 voxels, 4 echoes, 2 threads.
+"""How long and how much memory: `python bench/speed.py` prints tables. 164×205×205 voxels, 4 echoes, 2 threads.
+
+python bench/speed.py [command] [stages] [methods]      only these parts
 
 The whole command runs as its own process, .nii.gz in and out, twice: with empty kernel caches and with full ones.
 Peers run in the same process as the stages that they are compared with. Then every method of background removal and
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,27 +142,33 @@ def methods(scan: Simulation) -> Iterator[tuple[str, float]]:
             yield f"{stage}: {method}", best(partial(call, STAGES[stage], method, given), 1)
 
 
-def report() -> None:
-    scan = simulate_head(SHAPE, (1.0, 1.0, 1.0), seed=0)
-    print(
-        f"\n{SHAPE} voxels, 4 echoes, {scan.mask.sum() / 1e6:.2f} million in the brain; load {os.getloadavg()[0]:.1f}"
-    )
-    print("\n| what | s |\n|---|---|")
+def commands(scan: Simulation) -> None:
+    """The whole command with empty kernel caches and with full ones."""
     with tempfile.TemporaryDirectory() as folder:
         raw, cache = Path(folder) / "raw", Path(folder) / "cache"
         write_scan(raw, scan)
         for name in ("kernels to compile", "kernels compiled"):
             seconds, peak = command(raw, Path(folder) / "out", cache)
-            print(
-                f"| mensura run, files to files and report, {name} (peak {peak:.2f} GB) | {seconds:.1f} |",
-                flush=True,
-            )
-    for name, seconds in stages(scan).items():
-        print(f"| {name} | {seconds:.3f} |", flush=True)
-    print("\n| method | s | limit |\n|---|---|---|")
-    for name, seconds in methods(scan):
-        print(f"| {name} | {seconds:.2f} | {LIMITS.get(name.split(': ')[1], '')} |", flush=True)
+            what = f"mensura run, files to files and report, {name} (peak {peak:.2f} GB)"
+            print(f"| {what} | {seconds:.1f} |", flush=True)
+
+
+def report(parts: Sequence[str]) -> None:
+    """The parts that are wanted, all if none is named."""
+    scan = simulate_head(SHAPE, (1.0, 1.0, 1.0), seed=0)
+    load = os.getloadavg()[0]
+    print(f"\n{SHAPE} voxels, 4 echoes, {scan.mask.sum() / 1e6:.2f} million in the brain; load {load:.1f}")
+    print("\n| what | s |\n|---|---|")
+    if not parts or "command" in parts:
+        commands(scan)
+    if not parts or "stages" in parts:
+        for name, seconds in stages(scan).items():
+            print(f"| {name} | {seconds:.3f} |", flush=True)
+    if not parts or "methods" in parts:
+        print("\n| method | s | limit |\n|---|---|---|")
+        for name, seconds in methods(scan):
+            print(f"| {name} | {seconds:.2f} | {LIMITS.get(name.split(': ')[1], '')} |", flush=True)
 
 
 if __name__ == "__main__":
-    report()
+    report(sys.argv[1:])
