@@ -64,7 +64,7 @@ def medi(
     edges: Edges = 0.3,
     merit: Merit = True,
     radii: Radii = (),
-    tol: Tol = 1e-2,
+    tol: Tol = 1.5e-2,
     max_iter: MaxIter = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
