@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 import mensura
 from mensura.io import nifti
@@ -43,10 +44,14 @@ def test_volumes_and_a_scan_give_the_same(small_head: Path) -> None:
 
 
 def test_the_total_field_can_be_brought(small_head: Path) -> None:
-    maps = in_memory(small_head)
-    again = mensura.qsm(total_field=maps["total_field"], mask=maps["mask"], settings=FAST)
-    inside = maps["mask"].data
-    assert np.corrcoef(again["chi"].data[inside], maps["chi"].data[inside])[0, 1] > 0.6
+    scan, maps = load(find_runs(small_head)[0]), in_memory(small_head)
+    assert scan.magnitude is not None
+    magnitude = Volume(scan.magnitude, scan.grid, "arbitrary")
+    brain = binary_erosion(maps["mask"].data, iterations=2)
+    mask = Volume(brain, scan.grid, "1")
+    whole = mensura.qsm(load(find_runs(small_head)[0]), mask=mask, settings=FAST)
+    again = mensura.qsm(total_field=whole["total_field"], magnitude=magnitude, mask=mask, settings=FAST)
+    assert np.corrcoef(again["chi"].data[brain], whole["chi"].data[brain])[0, 1] > 0.6  # without its noise
     assert "chi_std" not in again
 
 

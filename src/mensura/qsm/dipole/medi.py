@@ -100,7 +100,7 @@ def medi0(
     merit: Merit = True,
     radii: Radii = (8.0, 4.0, 2.0),
     uniformity: Annotated[float, Tunable("1", "weight of the fluid's uniformity beside the data's")] = 0.1,
-    tol: Tol = 1e-2,
+    tol: Tol = 1.5e-2,
     max_iter: MaxIter = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
