@@ -75,13 +75,14 @@ def minimise(
     monitor: Monitor | None,
     prior: Prior = Prior(),
     harmonic: float | None = None,
+    penalty: float = DATA_PENALTY,
 ) -> FloatArray:
     """argmin over χ that is 0 outside the mask: Σ data terms + λ·R(χ), by ADMM on the padded `shape`.
 
     R is Σ|∇χ| or, of second order, min over v of Σ|∇χ − v| + 2 voxels·|E v|. λ = `weight` × `noise` (ppm) / 1 ppb.
     Gradients are per mm, so that the weight means the same at any voxel size; they run over the whole padded volume.
     With `harmonic` (β in mm⁴) every data term also sees an unknown field h, which costs ½ β Σ|∇²h|² in the mask and
-    a thousandth of that elsewhere.
+    a thousandth of that elsewhere. `penalty` is ρ of the data terms.
     """
     strength = weight * noise / NOISE_UNIT
     variation = Variation(
@@ -90,7 +91,7 @@ def minimise(
         length=BENDING * float(np.mean(grid.voxel_size)) if prior.order == 2 else 0.0,
         edges=None if prior.edges is None else np.broadcast_to(prior.edges, (3, *mask.shape)),
     )
-    filters = [_filtered(term, noise, harmonic is not None) for term in terms]
+    filters = [_filtered(term, noise, penalty, harmonic is not None) for term in terms]
     if harmonic is not None:
         filters.append(_harmonic(mask, grid, shape, harmonic))
     solution = admm(
@@ -106,10 +107,10 @@ def minimise(
     return crop(solution.x, mask.shape) * mask
 
 
-def _filtered(term: DataTerm, noise: float, with_other: bool) -> Filtered:
+def _filtered(term: DataTerm, noise: float, penalty: float, with_other: bool) -> Filtered:
     kind = {"gaussian": SQUARED, "l1": ABSOLUTE, "phase": PERIODIC}[term.loss]
     weight = np.sqrt(term.weight) * np.float32(noise) if kind == ABSOLUTE else term.weight
-    penalty = ABSOLUTE_PENALTY if kind == ABSOLUTE else DATA_PENALTY
+    penalty = ABSOLUTE_PENALTY if kind == ABSOLUTE else penalty
     weight = weight / np.float32(penalty)
     step = partial(fit_data, kind=kind, data=term.data, weight=weight, turn=np.float32(term.turn))
     return Filtered(term.kernel, penalty, step, np.ones_like(term.kernel) if with_other else None)
