@@ -32,19 +32,27 @@ def _kept(a: Any, b: Any, c: Any, limit: Any) -> Any:
 def _kept_along(a: Any, b: Any, c: Any, limit: Any, e: Any, f: Any, g: Any) -> Any:
     """The shares along each axis that the proximal step of limit·‖(e a, f b, g c)‖ keeps.
 
-    Each is m/(m + limit·e²), m the norm that is left. Newton on the reciprocal root of its equation, which is concave,
-    from below; the start is the answer where all weights are 0 or the same.
+    Nothing where ‖(a/e, b/f, c/g)‖ ≤ limit, as in most voxels. Else each is m/(m + limit·e²), m the norm that is left:
+    Newton on the reciprocal root of its equation, which is concave, from below; the start is the answer where all
+    weights are the same.
     """
+    if e == f and f == g:
+        share = _kept(a, b, c, limit * e)
+        return share, share, share
+    x, y, z, bound = a * f * g, b * e * g, c * e * f, limit * e * f * g
+    if x * x + y * y + z * z < bound * bound:
+        return ZERO, ZERO, ZERO
     p, q, r = e * e * limit, f * f * limit, g * g * limit
     x, y, z = abs(e * a), abs(f * b), abs(g * c)
     m = max(max(x - p, y - q, z - r), max(np.sqrt(x * x + y * y + z * z) - max(p, q, r), ZERO))
     for _ in range(NEWTON_STEPS):
         sum2, sum3 = ZERO, ZERO
-        for t, u, s in ((a, e, p), (b, f, q), (c, g, r)):
+        for t, s in ((x, p), (y, q), (z, r)):
             if s > 0:
-                part = t * u / (m + s)
+                inverse = ONE / (m + s)
+                part = t * inverse
                 sum2 += part * part
-                sum3 += part * part / (m + s)
+                sum3 += part * part * inverse
         if sum2 <= ONE and m == 0:
             break
         m += (np.sqrt(sum2) - ONE) * sum2 / sum3
@@ -54,7 +62,7 @@ def _kept_along(a: Any, b: Any, c: Any, limit: Any, e: Any, f: Any, g: Any) -> A
     return x, y, z
 
 
-@njit
+@njit(inline="always")
 def _shares(a: Any, b: Any, c: Any, limit: Any, edges: Any, at: Any) -> Any:
     """The shares of a gradient at a voxel that are kept; edges (3, x, y, z) lie in the low corner, 1 beyond."""
     if edges is not None:
@@ -65,7 +73,7 @@ def _shares(a: Any, b: Any, c: Any, limit: Any, edges: Any, at: Any) -> Any:
     return share, share, share
 
 
-@njit
+@njit(inline="always")
 def _step_voxel(s: Array, x: Array, v: Any, relax: Any, limit: Any, edges: Any, h: Array, at: Any) -> None:
     i, j, k, i1, j1, k1 = at
     a, b, c = s[0, i, j, k], s[1, i, j, k], s[2, i, j, k]
@@ -94,7 +102,7 @@ def slope_step(
             _step_voxel(state, x, v, relax, limit, edges, inverse_size, (i, j, nz - 1, i1, j1, 0))
 
 
-@njit
+@njit(inline="always")
 def _wanted_slope(state: Array, limit: Any, edges: Any, i: int, out: Array) -> None:
     """2·prox(a) − a on one plane."""
     for j in range(out.shape[1]):
@@ -135,7 +143,7 @@ def slope_pull(
                             v[c, i, j, k] = -penalty * here[c, j, k]
 
 
-@njit
+@njit(inline="always")
 def _bend_voxel(s: Array, v: Array, relax: Any, limit: Any, h: Array, at: Any) -> None:
     i, j, k, i1, j1, k1 = at
     x, y, z = v[0, i, j, k], v[1, i, j, k], v[2, i, j, k]
@@ -149,7 +157,7 @@ def _bend_voxel(s: Array, v: Array, relax: Any, limit: Any, h: Array, at: Any) -
         s[c, i, j, k] += relax * (new - keep * s[c, i, j, k])
 
 
-@njit
+@njit(inline="always")
 def _tensor_share(s: Array, limit: Any, i: int, j: int, k: int) -> Any:
     size = ZERO
     for c in range(6):
@@ -171,7 +179,7 @@ def bend_step(state: Array, v: Array, relax: np.float32, limit: np.float32, inve
             _bend_voxel(state, v, relax, limit, inverse_size, (i, j, nz - 1, i1, j1, 0))
 
 
-@njit
+@njit(inline="always")
 def _wanted_bend(state: Array, limit: Any, i: int, out: Array) -> None:
     for j in range(out.shape[1]):
         for k in range(out.shape[2]):
