@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 
 from mensura.inverse.admm import Filtered, Support, Variation, admm
 from mensura.inverse.operators import difference_spectrum, fourier_multiplier, gradient, negative_divergence
-from mensura.inverse.prox import SQUARED, fit_data
+from mensura.inverse.prox import Misfit
 
 SHAPE, SIZE = (12, 10, 11), (1.0, 1.0, 1.0)
 ONE = np.ones(3, np.float32)
@@ -32,8 +31,7 @@ def kernel() -> np.ndarray:
 
 
 def misfit(k: np.ndarray, data: np.ndarray, weight: np.ndarray, other: np.ndarray | None = None) -> Filtered:
-    step = partial(fit_data, kind=SQUARED, data=data, weight=weight, turn=np.float32(1))
-    return Filtered(k, 1.0, step, other)
+    return Filtered(k, 1.0, Misfit(data, weight), other)
 
 
 def length(slope: np.ndarray) -> float:

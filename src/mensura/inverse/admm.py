@@ -2,19 +2,23 @@
 
 The unknowns are a volume x, with second-order priors its slope field v, and optionally a second volume y (an
 unknown part of the data). v and y are eliminated frequency by frequency; only x needs a division.
+
+Large structures come late on fine grids. So the same problem can first be solved on coarser ones, where they come
+soon and cheaply, and each grid starts from the states of the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from mensura.inverse.fft import Spectrum, irfft, rfft
+from mensura.inverse.grids import doubled, halved, low_frequencies
 from mensura.inverse.operators import difference_spectrum
 from mensura.inverse.prox import confine
 from mensura.inverse.solvers import Solution, relative_change
@@ -24,14 +28,31 @@ from mensura.methods import Monitor
 Array = NDArray[np.float32]
 
 
+Shape = tuple[int, int, int]
+
+
+class Step(Protocol):
+    """A pointwise term's step, which turns its state and the value into what it wants (see `inverse.prox`)."""
+
+    def __call__(self, state: Array, value: Array, relax: np.float32, /) -> None: ...
+
+    def coarser(self) -> Step:
+        """The same term on voxels of twice the size."""
+
+
 @dataclass(frozen=True)
 class Filtered:
-    """A pointwise term of K∗x + L∗y: K and L half spectra (None: absent), ρ, and its step (see `inverse.prox`)."""
+    """A pointwise term of K∗x + L∗y: K and L half spectra (None: absent), ρ, and its step."""
 
     kernel: Array | None
     penalty: float
-    step: Callable[[Array, Array, np.float32], None]
+    step: Step
     other: Array | None = None
+
+    def coarser(self, shape: Shape) -> Filtered:
+        """The term on voxels of twice the size, if it was made for volumes of `shape`."""
+        kernel, other = (None if k is None else low_frequencies(k, shape) for k in (self.kernel, self.other))
+        return Filtered(kernel, self.penalty, self.step.coarser(), other)
 
 
 @dataclass(frozen=True)
@@ -50,6 +71,10 @@ class Variation:
     def limit(self) -> np.float32:
         return np.float32(self.strength / self.penalty)
 
+    def coarser(self) -> Variation:
+        """The same on voxels of twice the size."""
+        return replace(self, edges=None if self.edges is None else halved(self.edges, outside=1))
+
 
 @dataclass(frozen=True)
 class Support:
@@ -57,6 +82,10 @@ class Support:
 
     inside: NDArray[np.bool_]
     penalty: float
+
+    def coarser(self) -> Support:
+        """The voxels of twice the size that reach inside."""
+        return replace(self, inside=halved(self.inside) > 0)
 
 
 RELAX = 1.0
@@ -68,26 +97,63 @@ def admm(
     filters: Sequence[Filtered],
     variation: Variation,
     support: Support,
-    shape: tuple[int, int, int],
+    shape: Shape,
     voxel_size: Sequence[float],
     *,
     tol: float = 1e-3,
     max_iter: int = 100,
     relax: float = RELAX,
+    halvings: int = 0,
     monitor: Monitor | None = None,
 ) -> Solution:
     """Minimise Σᵢ fᵢ(Kᵢ∗x + Lᵢ∗y) + the variation of x, over volumes x of `shape` within the support, and y.
 
-    Ends when ‖x − x₋₁‖ ≤ tol·‖x‖. Boyd et al. 2011 (10.1561/2200000016), section 3.4.3 for the relaxation.
+    Ends when ‖x − x₋₁‖ ≤ tol·‖x‖. `halvings`: how often the grid is coarsened for the start; the shape must allow it.
+    Boyd et al. 2011 (10.1561/2200000016), section 3.4.3 for the relaxation.
     """
-    work = _Workspace.allocate(filters, variation, support, (shape, voxel_size))
-    x, before = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    problem = _Problem(filters, variation, support, shape, tuple(voxel_size))
+    return _solved(problem, (tol, max_iter, relax), halvings, monitor)[0]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    filters: Sequence[Filtered]
+    variation: Variation
+    support: Support
+    shape: Shape
+    voxel_size: tuple[float, ...]
+
+    def coarser(self) -> _Problem:
+        """The same on voxels of twice the size."""
+        x, y, z = (n // 2 for n in self.shape)
+        filters = [f.coarser(self.shape) for f in self.filters]
+        size = tuple(2 * h for h in self.voxel_size)
+        return _Problem(filters, self.variation.coarser(), self.support.coarser(), (x, y, z), size)
+
+
+def _solved(
+    problem: _Problem, stop: tuple[float, int, float], halvings: int, monitor: Monitor | None
+) -> tuple[Solution, _Workspace]:
+    """The solution and everything it left behind."""
+    before = _solved(problem.coarser(), stop, halvings - 1, None)[1] if halvings else None
+    work = _Workspace.allocate(problem)
+    if before is not None:
+        work.start(before)
+    return _iterated(problem, work, stop, monitor), work
+
+
+def _iterated(
+    problem: _Problem, work: _Workspace, stop: tuple[float, int, float], monitor: Monitor | None
+) -> Solution:
+    variation = problem.variation
+    tol, max_iter, relax = stop
+    x, before = np.zeros(problem.shape, np.float32), np.zeros(problem.shape, np.float32)
     history: list[float] = []
     converged = False
     while len(history) < max_iter and not converged:
         amount = np.float32(relax if history else 0)
-        _pointwise(filters, work, amount)
-        _in_space(variation, support, work, x, amount)
+        _pointwise(problem.filters, work, amount)
+        _in_space(variation, problem.support, work, x, amount)
         x, before = before, x
         _solve(variation, work, x)
         history.append(relative_change(x, before))
@@ -134,13 +200,16 @@ class _Workspace:
     other: _Other | None
 
     @classmethod
-    def allocate(
-        cls, filters: Sequence[Filtered], variation: Variation, support: Support, where: Any
-    ) -> _Workspace:
-        shape, voxel_size = where
+    def allocate(cls, problem: _Problem) -> Self:
+        filters, variation, shape, voxel_size = (
+            problem.filters,
+            problem.variation,
+            problem.shape,
+            problem.voxel_size,
+        )
         half = (shape[0], shape[1], shape[2] // 2 + 1)
         x, right, spare = (np.zeros(half, np.complex64) for _ in range(3))
-        normal = np.float32(support.penalty) + _variation_normal(variation, where)
+        normal = np.float32(problem.support.penalty) + _variation_normal(variation, (shape, voxel_size))
         for f in filters:
             if f.kernel is not None:
                 normal += np.float32(f.penalty) * f.kernel * f.kernel
@@ -161,6 +230,16 @@ class _Workspace:
             slope=_slope(shape, half) if variation.length > 0 else None,
             other=other,
         )
+
+    def memory(self) -> list[Array]:
+        """Every term's state: from these all unknowns follow."""
+        bending = [] if self.slope is None else [self.slope.state]
+        return [*self.states, self.gradient_state, self.support_state, *bending]
+
+    def start(self, coarse: _Workspace) -> None:
+        """Goes on from the states on voxels of twice the size."""
+        for state, before in zip(self.memory(), coarse.memory(), strict=True):
+            np.copyto(state, doubled(before))
 
 
 def _slope(shape: tuple[int, int, int], half: tuple[int, int, int]) -> _Slope:

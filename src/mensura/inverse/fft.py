@@ -69,10 +69,16 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def fast_shape(shape: Sequence[int], padding: Sequence[int] = (0, 0, 0)) -> tuple[int, int, int]:
-    """The smallest fast transform size that holds `shape` with `padding` voxels more along each axis."""
+def fast_shape(
+    shape: Sequence[int], padding: Sequence[int] = (0, 0, 0), halvings: int = 0
+) -> tuple[int, int, int]:
+    """The smallest fast transform size that holds `shape` with `padding` voxels more along each axis.
+
+    Each is a fast size that can be halved `halvings` times.
+    """
+    step = 2**halvings
     nx, ny, nz = (
-        int(ducc0.fft.good_size(int(n) + int(p), axis == 2))
+        step * int(ducc0.fft.good_size(-(-(int(n) + int(p)) // step), axis == 2))
         for axis, (n, p) in enumerate(zip(shape, padding, strict=True))
     )
     return nx, ny, nz

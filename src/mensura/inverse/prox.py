@@ -8,11 +8,14 @@ lie in its low corner, and beyond them the term is zero.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
+
+from mensura.inverse.grids import halved
 
 Array = NDArray[np.float32]
 SQUARED, ABSOLUTE, PERIODIC = 0, 1, 2
@@ -68,6 +71,26 @@ def fit_data(
                 a = state[i, j, k] + relax * (value[i, j, k] - state[i, j, k])
                 state[i, j, k] = a
                 value[i, j, k] = a
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """The step of a misfit to data, of a kind of those above; weights over ρ, an infinite one forbids any misfit."""
+
+    data: Array
+    weight: Array
+    kind: int = SQUARED
+    turn: float = 1.0
+
+    def __call__(self, state: Array, value: Array, relax: np.float32) -> None:
+        fit_data(state, value, relax, self.kind, self.data, self.weight, np.float32(self.turn))
+
+    def coarser(self) -> Misfit:
+        """The same on voxels of twice the size: data averaged by their weights."""
+        counted = np.where(np.isinf(self.weight), ONE, self.weight)
+        weight, total = halved(counted), halved(counted * self.data)
+        data = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+        return Misfit(data, halved(self.weight), self.kind, self.turn)
 
 
 @njit(cache=True, parallel=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mensura.inverse.fft import Spectrum, crop, fast_shape, irfft, pad, rfft
+from mensura.inverse.grids import halvings
 from mensura.qsm import kernels
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
@@ -15,7 +16,8 @@ FITS = 0.999
 
 def padded_shape(grid: Grid, radii: Sequence[float]) -> tuple[int, int, int]:
     """A fast transform size in which balls of the largest radius do not reach round the edges."""
-    return fast_shape(grid.shape, [int(np.ceil(max(radii) / h)) + 1 for h in grid.voxel_size])
+    margin = [int(np.ceil(max(radii) / h)) + 1 for h in grid.voxel_size]
+    return fast_shape(grid.shape, margin, halvings(grid.shape))
 
 
 def available(radii: Sequence[float], grid: Grid) -> list[float]:

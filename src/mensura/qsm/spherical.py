@@ -28,15 +28,48 @@ SMALLEST = 1e-3
 """mm: shorter than any voxel, so that the smallest ball just spans one."""
 
 
-MOST_DOUBT = 3.0
-"""Largest noise that a voxel is given, relative to the median: echoes disagree most beside strong sources, whose field
-the inversion needs. With less weight they come out weak, and late: on two heads with lesions and their own masks ten
-times left 37 and 49 % where this leaves 36 and 41."""
 DATA_PENALTY = 0.1
 """ρ of the data terms: half that of the local field's, for strong sources to grow in time."""
 VOID = 1e-5
 """Squared weight, relative to the median voxel, at or below which a voxel spoils the mean of every ball that holds it:
 noise three hundred times the usual, as in a cavity. (At a hundred, balls are lost around haemorrhages: 44 → 55 %.)"""
+
+
+@dataclass(frozen=True)
+class Balls:
+    """The largest ball that fits around each voxel: sizes (mm), half spectra on the padded `shape`, and whose it is.
+
+    `filtered` is the field less its mean over that ball (ppm), 0 where none fits.
+    """
+
+    shape: tuple[int, int, int]
+    sizes: Sequence[float]
+    means: Sequence[FloatArray]
+    shells: Sequence[BoolArray]
+    filtered: FloatArray
+
+    @classmethod
+    def fit(cls, field: FloatArray, known: BoolArray, grid: Grid, radii: Sequence[float]) -> Balls:
+        """The balls in the known voxels; ScanError if there is room for none."""
+        sizes = smv.available((*radii, SMALLEST), grid)
+        shape = smv.padded_shape(grid, sizes)
+        means = smv.balls(shape, grid, sizes)
+        shells = smv.shells(known, means, shape)
+        if not any(shell.any() for shell in shells):
+            raise ScanError(
+                f"no ball of radius {sizes[-1]:.3g} mm fits in the mask; give a mask that is thicker"
+            )
+        spectrum, filtered = rfft(pad(field, shape)), np.zeros(grid.shape, np.float32)
+        for mean, shell in zip(means, shells, strict=True):
+            if shell.any():
+                filtered[shell] = crop(smv.filtered(spectrum, mean, shape[2]), grid.shape)[shell]
+        return cls(shape, sizes, means, shells, filtered)
+
+    @property
+    def valued(self) -> BoolArray:
+        """Where a ball fits."""
+        valued: BoolArray = np.logical_or.reduce(self.shells)
+        return valued
 
 
 @dataclass(frozen=True)
@@ -65,29 +98,16 @@ class Spherical:
     ) -> Spherical:
         trust = weights.squared(field_std, mask)
         field = weights.finite(np.where(mask, total_field, np.float32(0)), trust)
-        sizes = smv.available((*radii, SMALLEST), grid)
-        shape = smv.padded_shape(grid, sizes)
-        balls = smv.balls(shape, grid, sizes)
         trust[trust <= VOID] = 0
-        shells = smv.shells(trust > 0, balls, shape)
-        valued = np.logical_or.reduce(shells)
-        if not valued.any():
-            raise ScanError(
-                f"no ball of radius {sizes[-1]:.3g} mm fits in the mask; give a mask that is thicker"
-            )
-        spectrum, dipole = rfft(pad(field, shape)), kernels.dipole(shape, grid)
-        filtered = np.zeros(grid.shape, np.float32)
-        for ball, shell in zip(balls, shells, strict=True):
-            if shell.any():
-                filtered[shell] = crop(smv.filtered(spectrum, ball, shape[2]), grid.shape)[shell]
-        limited = _limited(field_std, trust)
-        weight, noise = weights.with_unresolved(trust * valued, limited, filtered)
+        balls = Balls.fit(field, trust > 0, grid, radii)
+        dipole, valued = kernels.dipole(balls.shape, grid), balls.valued
+        weight, noise = weights.with_unresolved(trust * valued, field_std, balls.filtered)
         terms = [
-            DataTerm(dipole * (1 - ball), filtered, weight * shell / smv.noise_gain(grid, size))
-            for size, ball, shell in zip(sizes, balls, shells, strict=True)
+            DataTerm(dipole * (1 - mean), balls.filtered, weight * shell / smv.noise_gain(grid, size))
+            for size, mean, shell in zip(balls.sizes, balls.means, balls.shells, strict=True)
             if shell.any()
         ]
-        return cls(mask, grid, shape, terms, filtered, valued, noise)
+        return cls(mask, grid, balls.shape, terms, balls.filtered, valued, noise)
 
     def invert(
         self, prior: Prior, weight: float, stop: tuple[float, int], monitor: Monitor | None
@@ -106,10 +126,3 @@ class Spherical:
             prior=prior,
             penalty=DATA_PENALTY,
         )
-
-
-def _limited(field_std: FloatArray | None, trust: FloatArray) -> FloatArray | None:
-    """The field's noise (ppm), at most three times that of the median voxel that counts."""
-    if field_std is None:
-        return None
-    return np.minimum(field_std, np.float32(MOST_DOUBT * np.median(field_std[trust > 0])))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from mensura.inverse.admm import Filtered, Support, Variation, admm
 from mensura.inverse.fft import crop
+from mensura.inverse.grids import halvings
 from mensura.inverse.operators import difference_spectrum
-from mensura.inverse.prox import ABSOLUTE, PERIODIC, SQUARED, fit_data
+from mensura.inverse.prox import ABSOLUTE, PERIODIC, SQUARED, Misfit
 from mensura.methods import Monitor
 from mensura.qsm.harmonic import interior
 from mensura.qsm.weights import NOISE_UNIT
@@ -102,6 +102,7 @@ def minimise(
         grid.voxel_size,
         tol=tol,
         max_iter=max_iter,
+        halvings=halvings(mask.shape),
         monitor=monitor,
     )
     return crop(solution.x, mask.shape) * mask
@@ -112,7 +113,7 @@ def _filtered(term: DataTerm, noise: float, penalty: float, with_other: bool) ->
     weight = np.sqrt(term.weight) * np.float32(noise) if kind == ABSOLUTE else term.weight
     penalty = ABSOLUTE_PENALTY if kind == ABSOLUTE else penalty
     weight = weight / np.float32(penalty)
-    step = partial(fit_data, kind=kind, data=term.data, weight=weight, turn=np.float32(term.turn))
+    step = Misfit(term.data, weight, kind, term.turn)
     return Filtered(term.kernel, penalty, step, np.ones_like(term.kernel) if with_other else None)
 
 
@@ -120,7 +121,5 @@ def _harmonic(mask: BoolArray, grid: Grid, shape: tuple[int, int, int], strength
     """½ strength·|∇²h|² inside the mask, a thousandth of it elsewhere: sources there are to be small and few."""
     weight = np.full(shape, 1 / HARMONIC_PENALTY / SOURCES, np.float32)
     crop(weight, mask.shape)[interior(mask)] = 1 / HARMONIC_PENALTY
-    step = partial(
-        fit_data, kind=SQUARED, data=np.zeros(shape, np.float32), weight=weight, turn=np.float32(1)
-    )
+    step = Misfit(np.zeros(shape, np.float32), weight)
     return Filtered(None, HARMONIC_PENALTY * strength, step, difference_spectrum(shape, grid.voxel_size))

@@ -14,6 +14,7 @@ from typing import Annotated, TypeAlias
 import numpy as np
 
 from mensura.inverse.fft import crop, fast_shape, irfft, pad, rfft
+from mensura.inverse.grids import halvings
 from mensura.inverse.operators import difference_spectrum, scale
 from mensura.methods import Tunable
 from mensura.qsm import kernels
@@ -124,7 +125,8 @@ def gain(inverse: Inverse) -> float:
 
 def padded(grid: Grid) -> tuple[tuple[int, int, int], FloatArray]:
     """Padded transform size and the dipole kernel on it."""
-    shape = fast_shape(grid.shape, [int(np.ceil(n * PADDING)) for n in grid.shape])
+    margin = [int(np.ceil(n * PADDING)) for n in grid.shape]
+    shape = fast_shape(grid.shape, margin, halvings(grid.shape))
     return shape, kernels.dipole(shape, grid)
 
 

@@ -12,7 +12,8 @@ from numba import njit, prange
 
 from mensura.inverse.admm import Filtered, Support, Variation, admm
 from mensura.inverse.fft import crop
-from mensura.inverse.prox import SQUARED, fit_data
+from mensura.inverse.grids import halved, halvings
+from mensura.inverse.prox import Misfit
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import edges as magnitude_edges
 from mensura.qsm import reference, weights
@@ -150,6 +151,7 @@ class _Problem:
             grid.voxel_size,
             tol=tol,
             max_iter=max_iter,
+            halvings=halvings(mask.shape),
             monitor=monitor,
         )
         return crop(solution.x, mask.shape) * mask
@@ -173,19 +175,27 @@ def _problem(
     return _Problem(Data([DataTerm(dipole, field, trust)], mask, grid, shape, noise), flat)
 
 
+class _Doubted(Misfit):
+    """A misfit whose outliers lose weight as the map settles: residuals against the `noise` of the median voxel."""
+
+    def __init__(self, data: FloatArray, trust: FloatArray, noise: np.float32) -> None:
+        super().__init__(data, trust.copy())
+        self.trust, self.noise, self.calls = trust, noise, count()
+
+    def __call__(self, state: FloatArray, value: FloatArray, relax: np.float32) -> None:
+        done = next(self.calls)
+        if done and done % EVERY == 0:
+            _merit(self.weight, self.trust, value, self.data, self.noise, 1 if done < SETTLED else 4)
+        super().__call__(state, value, relax)
+
+
 def _data(term: DataTerm, noise: float | None) -> Filtered:
     """The data term; with a `noise` (ppm, of the median voxel) its outliers lose weight as the map settles."""
     trust = term.weight / np.float32(DATA_PENALTY)
-    weight, calls = trust.copy(), count()
-
-    def step(state: FloatArray, value: FloatArray, relax: np.float32) -> None:
-        done = next(calls)
-        if noise is not None and done and done % EVERY == 0:
-            power = 1 if done < SETTLED else 4
-            _merit(weight, trust, value, term.data, np.float32(OUTLIER * noise / DATA_PENALTY**0.5), power)
-        fit_data(state, value, relax, SQUARED, term.data, weight, np.float32(1))
-
-    return Filtered(term.kernel, DATA_PENALTY, step)
+    if noise is None:
+        return Filtered(term.kernel, DATA_PENALTY, Misfit(term.data, trust))
+    limit = np.float32(OUTLIER * noise / DATA_PENALTY**0.5)
+    return Filtered(term.kernel, DATA_PENALTY, _Doubted(term.data, trust, limit))
 
 
 @njit(cache=True, parallel=True)
@@ -216,21 +226,30 @@ def _fluid(r2star: FloatArray, mask: BoolArray, grid: Grid) -> BoolArray | None:
     return found[1:-1, 1:-1, 1:-1]
 
 
+@dataclass(frozen=True)
+class _Even:
+    """The step of ½ strength ‖χ − its mean‖² over a region; of a deviation from that mean the share `keep` stays."""
+
+    region: BoolArray
+    keep: np.float32
+
+    def __call__(self, state: FloatArray, value: FloatArray, relax: np.float32) -> None:
+        wanted = self._evened(state)
+        state += relax * (value - wanted)
+        np.copyto(value, 2 * self._evened(state) - state)
+
+    def _evened(self, volume: FloatArray) -> FloatArray:
+        out = volume.copy()
+        here = crop(out, self.region.shape)
+        middle = np.float32(here[self.region].mean(dtype=np.float64))
+        here[self.region] = middle + self.keep * (here[self.region] - middle)
+        return out
+
+    def coarser(self) -> _Even:
+        return replace(self, region=halved(self.region) > 0)
+
+
 def _uniform(region: BoolArray, strength: float, kernel: FloatArray) -> Filtered:
     """½ strength ‖χ − its mean‖² over a region."""
-    keep = np.float32(1 / (1 + strength / SUPPORT_PENALTY))
-
-    def evened(values: FloatArray) -> FloatArray:
-        middle = np.float32(values.mean(dtype=np.float64))
-        return middle + keep * (values - middle)
-
-    def step(state: FloatArray, value: FloatArray, relax: np.float32) -> None:
-        wanted = state.copy()
-        here = crop(wanted, region.shape)
-        here[region] = evened(here[region])
-        state += relax * (value - wanted)
-        np.copyto(value, state)
-        here = crop(value, region.shape)
-        here[region] = 2 * evened(here[region]) - here[region]
-
+    step = _Even(region, np.float32(1 / (1 + strength / SUPPORT_PENALTY)))
     return Filtered(np.ones_like(kernel), SUPPORT_PENALTY, step)

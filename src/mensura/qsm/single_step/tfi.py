@@ -14,7 +14,7 @@ from mensura.qsm.single_step.unknown import Scene, Unknown, small
 from mensura.qsm.variational import Prior
 from mensura.scan import BoolArray, FloatArray, Grid
 
-SOURCE_PENALTY = 1e-3
+SOURCE_PENALTY = 5e-4
 """ρ of the sources outside: sets the speed only. 1e-4 to 1e-3 are alike, 1e-5 and 1e-2 are slower (2 mm head)."""
 
 
