@@ -88,9 +88,8 @@ class Support:
         return replace(self, inside=halved(self.inside) > 0)
 
 
-RELAX = 1.0
-"""Over-relaxation: 1 is the plain iteration, anything below 2 converges. On heads 1.6 and 1.8 took half as many
-iterations again to come to rest, at no better a map."""
+RELAX = 1.6
+"""Over-relaxation: 1 is the plain iteration, anything below 2 converges."""
 
 
 def admm(

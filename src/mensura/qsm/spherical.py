@@ -28,8 +28,6 @@ SMALLEST = 1e-3
 """mm: shorter than any voxel, so that the smallest ball just spans one."""
 
 
-DATA_PENALTY = 0.1
-"""ρ of the data terms: half that of the local field's, for strong sources to grow in time."""
 VOID = 1e-5
 """Squared weight, relative to the median voxel, at or below which a voxel spoils the mean of every ball that holds it:
 noise three hundred times the usual, as in a cavity. (At a hundred, balls are lost around haemorrhages: 44 → 55 %.)"""
@@ -124,5 +122,4 @@ class Spherical:
             max_iter=stop[1],
             monitor=monitor,
             prior=prior,
-            penalty=DATA_PENALTY,
         )

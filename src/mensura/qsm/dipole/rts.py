@@ -13,12 +13,13 @@ from mensura.inverse.variation import slope_pull, slope_step
 from mensura.methods import Monitor, Tunable
 from mensura.qsm.box import on_box
 from mensura.qsm.dipole.least_squares import Problem, least_squares
-from mensura.qsm.variational import GRADIENT_PENALTY
 from mensura.qsm.weights import NOISE_UNIT
 from mensura.scan import BoolArray, FloatArray, Grid
 
 LEAST = 1e-2
 """Relative gradient that ends the first step, if `steps` did not before."""
+GRADIENT_PENALTY = 100.0
+"""ρ of the variation over its weight: sets the speed only."""
 
 
 @on_box

@@ -30,7 +30,7 @@ def tfi(
         float, Tunable("1", "weight of the morphology prior at a field noise of 1 ppb; scales with the noise")
     ] = 3e-4,
     tol: Annotated[float, Tunable("1", "relative change that ends the iteration")] = 3e-3,
-    max_iter: Annotated[int, Tunable("1", "most iterations")] = 80,
+    max_iter: Annotated[int, Tunable("1", "most iterations")] = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Total field, its standard deviation (ppm), magnitude → χ (ppm), zero outside the mask, its mean left free.
