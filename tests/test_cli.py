@@ -20,7 +20,7 @@ from mensura.io import nifti
 from mensura.scan import Grid
 
 TIMES = ["0.004", "0.012", "0.020"]
-FAST = ["--background+dipole.smv_medi.max_iter", "3", "--mask-method", "threshold", "--no-report"]
+FAST = ["--background+dipole.tfi.max_iter", "3", "--mask-method", "threshold", "--no-report"]
 
 
 class Scan:
@@ -235,7 +235,7 @@ def test_what_is_unchanged_is_reused_and_force_redoes_it(
 def test_a_changed_parameter_recomputes_what_depends_on_it_only(scan: Scan, mapped: Scan) -> None:
     shutil.copytree(mapped.out, scan.out)
     before = {p.name: p.stat().st_mtime_ns for p in scan.out.iterdir()}
-    assert main([*scan.flags(), "--background+dipole.smv_medi.weight", "1e-3"]) == 0
+    assert main([*scan.flags(), "--background+dipole.tfi.weight", "1e-3"]) == 0
     changed = {p.name for p in scan.out.iterdir() if p.stat().st_mtime_ns != before.get(p.name)}
     stems = {f"{desc}Chimap" for desc in ("", "desc-unreferenced_", "desc-std_", "desc-prior_")}
     stems |= {"desc-local_fieldmap", "desc-local_mask"}
@@ -296,7 +296,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(scan: Scan, capsys: pytest.Ca
     shown = capsys.readouterr().out
     assert "40×44×40" in shown
     assert "GB" in shown
-    assert "smv_medi" in shown
+    assert "tfi" in shown
     assert contents(scan.folder) == before
 
 

@@ -13,7 +13,7 @@ from mensura.pipeline.job import COMPILER_BYTES, Job, attempt, disk_needed, memo
 
 def test_a_job_and_its_result_can_be_pickled(small_head: Path, tmp_path: Path) -> None:
     run = bids.find_runs(small_head)[0]
-    chosen = settings({"background+dipole.smv_medi.max_iter": 2, "mask": "threshold"})
+    chosen = settings({"background+dipole.tfi.max_iter": 2, "mask": "threshold"})
     job = pickle.loads(pickle.dumps(Job(run.name, partial(bids.load, run), tmp_path, run, chosen)))
     result = pickle.loads(pickle.dumps(attempt(job)))
     assert (result.status, result.name) == ("done", "sub-01")

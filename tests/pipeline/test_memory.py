@@ -14,7 +14,7 @@ from mensura.pipeline.config import settings
 from mensura.pipeline.job import Job, process
 from mensura.scan import GradientEcho, Grid, ScanError, Volume
 
-FAST = {"background+dipole.smv_medi.max_iter": 10, "mask": "threshold"}
+FAST = {"background+dipole.tfi.max_iter": 10, "mask": "threshold"}
 
 
 @lru_cache(maxsize=1)

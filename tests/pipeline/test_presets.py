@@ -55,7 +55,7 @@ def test_a_head_a_tenth_the_size_gives_the_same_map(small_head: Path) -> None:
     truth = small_head / "derivatives" / "truth" / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz"
     inside = mensura.io.nifti.read(truth).data > 0
     small = replace(scan, grid=Grid(scan.grid.shape, np.diag([0.1, 0.1, 0.1, 1]) @ scan.grid.affine))
-    few = {f"{SPAN}.smv_medi.max_iter": 5, "uncertainty": "closed_form"}
+    few = {f"{SPAN}.tfi.max_iter": 5, "uncertainty": "closed_form"}
     human = mensura.qsm(scan, mask=Volume(inside, scan.grid, "1"), settings=few)
     mouse = mensura.qsm(small, mask=Volume(inside, small.grid, "1"), settings={"preset": "rodent", **few})
     scale = np.abs(human["chi"].data).max()
@@ -65,7 +65,7 @@ def test_a_head_a_tenth_the_size_gives_the_same_map(small_head: Path) -> None:
 
 def test_with_fat_in_sight_its_bias_is_noted(small_head: Path, tmp_path: Path) -> None:
     words = ["run", str(small_head), str(tmp_path), "participant", "--preset", "body", "--no-report"]
-    assert main([*words, f"--{SPAN}.smv_medi.max_iter", "2", "--uncertainty", "closed_form"]) == 0
+    assert main([*words, f"--{SPAN}.tfi.max_iter", "2", "--uncertainty", "closed_form"]) == 0
     record = json.loads((tmp_path / "sub-01" / "anat" / "sub-01_desc-brain_mask.json").read_text())
     assert any("fat" in warning for warning in record["Mensura"]["Warnings"])
 
@@ -73,7 +73,7 @@ def test_with_fat_in_sight_its_bias_is_noted(small_head: Path, tmp_path: Path) -
 def test_a_phantom_keeps_the_sign_that_it_came_with(small_head: Path) -> None:
     scan = bids.load(bids.find_runs(small_head)[0])
     assert scan.phase is not None
-    few = {f"{SPAN}.smv_medi.max_iter": 2, "uncertainty": "closed_form", "preset": "phantom"}
+    few = {f"{SPAN}.tfi.max_iter": 2, "uncertainty": "closed_form", "preset": "phantom"}
     fields = [
         mensura.qsm(replace(scan, phase=sign * scan.phase), settings=few)["total_field"].data
         for sign in (1, -1)
@@ -94,7 +94,7 @@ def test_a_preset_stands_at_the_top_of_the_file(tmp_path: Path) -> None:
 
 def test_the_preset_is_recorded_and_shown(small_head: Path, tmp_path: Path) -> None:
     words = ["run", str(small_head), str(tmp_path), "participant", "--preset", "phantom"]
-    assert main([*words, f"--{SPAN}.smv_medi.max_iter", "2"]) == 0
+    assert main([*words, f"--{SPAN}.tfi.max_iter", "2"]) == 0
     record = json.loads((tmp_path / "sub-01" / "anat" / "sub-01_Chimap.json").read_text())
     assert record["Mensura"]["Preset"] == "phantom"
     assert "preset phantom" in (tmp_path / "sub-01.html").read_text()

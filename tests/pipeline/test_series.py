@@ -23,7 +23,7 @@ DRIFT = (0.0, 2.0, 4.0, 5.5)
 """Phase (rad) that a drifting field adds to each volume: in the end nearly a turn."""
 CHANGE = 0.1
 """ppm, in a ball in the last two volumes."""
-FAST = ["--mask-method", "threshold", "--background+dipole.smv_medi.max_iter", "12", "--no-report"]
+FAST = ["--mask-method", "threshold", "--background+dipole.tfi.max_iter", "12", "--no-report"]
 
 
 class Series:

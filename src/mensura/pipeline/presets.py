@@ -28,8 +28,8 @@ class Preset:
     note: str = ""
 
 
-SPAN = "background+dipole.smv_medi"
-SMALL_BALLS, LARGE_BALLS = (6.0, 3.0), (24.0, 12.0, 6.0, 3.0)
+SPAN = "background+dipole"
+SMALL_BALLS = {SPAN: "smv_medi", f"{SPAN}.smv_medi.radii": (6.0, 3.0)}
 
 PRESETS: Mapping[str, Preset] = {
     "brain": Preset(
@@ -38,22 +38,22 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "fast": Preset(
         "a first look at a human brain",
-        "The one-step inversion is as good as done after ten iterations; V-SHARP with TKD or Tikhonov saves little "
-        "more time and costs far more accuracy.",
-        {f"{SPAN}.max_iter": 10},
+        "Half the iterations of the one-step inversion; V-SHARP with TKD or Tikhonov saves little more time and "
+        "costs far more accuracy.",
+        {f"{SPAN}.tfi.max_iter": 20},
     ),
     "body": Preset(
         "abdomen and other soft tissue",
         "There is no brain to extract, so everything whose phase is coherent is kept; a mask of the organ (--mask) is "
-        "far better. Fat shifts the field where its share varies, and is not fitted. Organs are thick: large balls.",
-        {"mask": "phase_quality", "mask.phase_quality.quality": 0.7, f"{SPAN}.radii": LARGE_BALLS},
+        "far better. Fat shifts the field where its share varies, and is not fitted.",
+        {"mask": "phase_quality", "mask.phase_quality.quality": 0.7},
         note="fat shifts the field and is not fitted: where its share varies, χ is biased",
     ),
     "phantom": Preset(
         "vials in a container",
-        "There is no brain to extract and no tissue to refer to: all that gives signal is mapped, with large balls, "
-        "for containers are thick. Strong vials drown the field of the whole, so the sign of the phase is left alone.",
-        {"mask": "threshold", f"{SPAN}.radii": LARGE_BALLS},
+        "There is no brain to extract and no tissue to refer to: all that gives signal is mapped. Strong vials drown "
+        "the field of the whole, so the sign of the phase is left alone.",
+        {"mask": "threshold"},
         tissue=False,
     ),
     "rodent": Preset(
@@ -66,12 +66,12 @@ PRESETS: Mapping[str, Preset] = {
     "single-echo": Preset(
         "one echo, whose phase offset cannot be told from the field",
         "The coils' offset stays in the field; it is smooth but not harmonic, so that only small balls take it out.",
-        {f"{SPAN}.radii": SMALL_BALLS},
+        SMALL_BALLS,
     ),
     "epi": Preset(
         "EPI and 2D multi-slice with one long echo, also over time (--time-series)",
         "As for a single echo; signal has vanished near air, so the phase must be more coherent to be kept.",
-        {f"{SPAN}.radii": SMALL_BALLS, "mask.robust.quality": 0.6},
+        SMALL_BALLS | {"mask.robust.quality": 0.6},
     ),
 }
 """Every preset; docs/presets.md has what each was measured with."""

@@ -92,11 +92,11 @@ STAGES: Mapping[str, Stage] = {
         {"total_field": "ppm", "mask": "1", "field_std": "ppm", "magnitude": "arbitrary"},
         {"chi": "ppm"},
         {
+            "tfi": Method("mensura.qsm.single_step.tfi:tfi", "10.1002/mrm.26331"),
             "smv_medi": Method("mensura.qsm.single_step.smv:smv_medi", "10.1016/j.neuroimage.2011.08.082"),
             "smv_tv": Method("mensura.qsm.single_step.smv:smv_tv", "10.1002/nbm.3570"),
             "smv_tgv": Method("mensura.qsm.single_step.smv:smv_tgv", "10.1137/090769521"),
             "tgv_qsm": Method("mensura.qsm.single_step.tgv_qsm:tgv_qsm", "10.1016/j.neuroimage.2015.02.041"),
-            "tfi": Method("mensura.qsm.single_step.tfi:tfi", "10.1002/mrm.26331"),
         },
     ),
     "reference": Stage(

@@ -15,7 +15,7 @@ from mensura.qsm.box import on_box
 from mensura.qsm.probing import centred, level, local_std, total_variation, white_noise
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError, Volume
 
-LINEARISED = ("smv_tv", "smv_medi")
+LINEARISED = ("tfi", "smv_tv", "smv_medi")
 """Methods whose response to noise is that of total variation with the dipole as its data term: what a one-step method
 filters from the field besides is smooth, and hardly changes the noise."""
 
@@ -87,9 +87,9 @@ def probed(
     """Standard deviation of the field and χ (ppm) → standard deviation of χ (ppm), zero outside the mask.
 
     Fields of random noise σ·n are carried to χ through the inversion linearised at the map: for total variation in
-    one step (`smv_tv`, `smv_medi`) by a few conjugate gradient steps (see `probing`), for any other method, whose
-    derivative is not at hand, by making the map once more from a field with more noise. Their size is averaged over a
-    neighbourhood of `width`. Errors of the model (background, motion) are not in it.
+    one step (`tfi`, `smv_medi`, `smv_tv`) by a few conjugate gradient steps (see `probing`), for any other method,
+    whose derivative is not at hand, by making the map once more from a field with more noise. Their size is
+    averaged over a neighbourhood of `width`. Errors of the model (background, motion) are not in it.
 
     ScanError if no voxel has a finite standard deviation, and where a method needs its field and does not have it.
     """
@@ -172,7 +172,7 @@ def closed_form(
 def _prior(made: Inversion, magnitude: FloatArray | None, mask: BoolArray, grid: Grid) -> dict[str, Any]:
     """The weight of the total variation and what a slope costs, as the method has them."""
     weight = float(made.resolved["weight"])
-    if made.name != "smv_medi":
+    if made.name == "smv_tv":
         return {"weight": weight}
     if magnitude is None:
         return {"weight": weight / 2}

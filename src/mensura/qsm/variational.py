@@ -22,7 +22,7 @@ DATA_PENALTY = 0.1
 ABSOLUTE_PENALTY = 0.01
 SUPPORT_PENALTY = 2e-3
 GRADIENT_PENALTY = 20.0
-HARMONIC_PENALTY = 0.1
+HARMONIC_PENALTY = 0.5
 """ρ of the augmented Lagrangian, for data weights around 1; the last two times the weight of their term. They set the
 speed only, and were chosen on five heads: with twice and five times as much (0.2, 100) strong lesions take a hundred
 iterations more to grow, with less (0.02) the map swings about the minimum. Absolute deviations pull no harder on a

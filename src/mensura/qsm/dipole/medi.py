@@ -21,7 +21,7 @@ from mensura.qsm.automatic import Data, Rule, choose
 from mensura.qsm.box import on_box
 from mensura.qsm.dipole.direct import padded
 from mensura.qsm.spherical import Spherical
-from mensura.qsm.variational import DATA_PENALTY, GRADIENT_PENALTY, SUPPORT_PENALTY, DataTerm
+from mensura.qsm.variational import DATA_PENALTY, SUPPORT_PENALTY, DataTerm
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 OUTLIER = 6.0
@@ -33,6 +33,9 @@ SETTLED = 10
 """Iteration from which residuals are trusted. Before, a strong source that is not yet there looks like an outlier:
 outliers then weigh as in a Huber loss, which is convex and lets go of none."""
 EVERY = 2
+GRADIENT_PENALTY = 100.0
+"""ρ of the variation over its weight: larger than elsewhere, so that what corrupted voxels want has not grown before
+they are known. With 20, forty of them leave three tenths of the error they make without MERIT, with 100 a tenth."""
 
 WEIGHT = 2e-4
 Weight = Annotated[
