@@ -14,6 +14,7 @@ from scene import grid, rearranged, scene
 
 from mensura.methods import call
 from mensura.pipeline.config import stages
+from mensura.qsm.uncertainty import Inversion
 from mensura.scan import Grid, ScanError, Volume
 
 ENTRIES = [(stage, method) for stage, entry in stages().items() for method in entry.methods]
@@ -46,6 +47,7 @@ SCALES: dict[str, dict[str, tuple[str, ...]]] = {
 
 def inputs(stage: str) -> dict[str, Any]:
     everything = scene(grid(HEAD_SIZED if stage in ("mask", "reference") else 1.0))
+    everything["inversion"] = Inversion(parameters={"tol": 1e-3, "max_iter": 200})  # noise shows at rest only
     return {name: everything[name] for name in stages()[stage].consumes if name in everything}
 
 

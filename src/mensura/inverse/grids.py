@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-HALVED_FROM = 128
+HALVED_FROM = 32
 """Longest side, in voxels, from which a coarser grid is worth it: below, iterations settle large structures as well."""
 
 

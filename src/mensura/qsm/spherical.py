@@ -11,18 +11,13 @@ import numpy as np
 from mensura.inverse.fft import crop, pad, rfft
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import kernels, smv, weights
-from mensura.qsm.variational import DataTerm, Prior, minimise
+from mensura.qsm.variational import DataTerm, Prior, Task, minimise
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 Radii = Annotated[
     tuple[float, ...],
     Tunable("mm", "radii of the spherical means, each used where it fits in the mask; below them one voxel"),
 ]
-Weight = Annotated[
-    float, Tunable("1", "weight of the prior at a field noise of 1 ppb; scales with the noise")
-]
-Tolerance = Annotated[float, Tunable("1", "relative change that ends the iteration")]
-Most = Annotated[int, Tunable("1", "most iterations")]
 RADII = (16.0, 8.0, 4.0, 2.0)
 SMALLEST = 1e-3
 """mm: shorter than any voxel, so that the smallest ball just spans one."""
@@ -111,15 +106,5 @@ class Spherical:
         self, prior: Prior, weight: float, stop: tuple[float, int], monitor: Monitor | None
     ) -> FloatArray:
         """χ (ppm) by ADMM, with `stop` = (relative change, most iterations)."""
-        return minimise(
-            self.terms,
-            self.mask,
-            self.grid,
-            shape=self.shape,
-            weight=weight,
-            noise=self.noise,
-            tol=stop[0],
-            max_iter=stop[1],
-            monitor=monitor,
-            prior=prior,
-        )
+        task = Task(self.mask, self.grid, self.shape, prior, weight, self.noise, stop, monitor)
+        return minimise(self.terms, task)

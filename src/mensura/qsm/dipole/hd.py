@@ -8,8 +8,8 @@ import numpy as np
 
 from mensura.methods import Monitor
 from mensura.qsm.box import on_box
-from mensura.qsm.dipole.local import Local, Most, Tolerance, Weight, counted
-from mensura.qsm.variational import Prior
+from mensura.qsm.dipole.local import Local, counted
+from mensura.qsm.variational import Most, Prior, Tolerance, Weight
 from mensura.scan import BoolArray, FloatArray, Grid
 
 SUSPICIOUS = 10.0

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 
 from mensura.inverse.fft import crop, irfft, pad, rfft
-from mensura.methods import Monitor, Tunable
+from mensura.methods import Monitor
 from mensura.qsm import weights
 from mensura.qsm.dipole.direct import padded
-from mensura.qsm.variational import DataTerm, Loss, Prior, minimise
+from mensura.qsm.variational import DataTerm, Loss, Prior, Task, minimise
 from mensura.scan import BoolArray, FloatArray, Grid
-
-Weight = Annotated[
-    float, Tunable("1", "weight of the prior at a field noise of 1 ppb; scales with the noise")
-]
-Tolerance = Annotated[float, Tunable("1", "relative change that ends the iteration")]
-Most = Annotated[int, Tunable("1", "most iterations")]
 
 LARGEST_TURN = np.pi / 2
 """rad: phase that the largest field gets in a periodic misfit, so that no field is taken for another."""
@@ -57,19 +50,8 @@ class Local:
         shape, dipole = padded(self.grid)
         largest = float(np.abs(self.field[self.weight > 0]).max(initial=0))
         turn = LARGEST_TURN / largest if largest > 0 else 1.0
-        return minimise(
-            [DataTerm(dipole, self.field, self.weight, loss, turn)],
-            self.mask,
-            self.grid,
-            shape=shape,
-            weight=weight,
-            noise=self.noise,
-            tol=stop[0],
-            max_iter=stop[1],
-            monitor=monitor,
-            prior=prior,
-            harmonic=harmonic,
-        )
+        task = Task(self.mask, self.grid, shape, prior, weight, self.noise, stop, monitor)
+        return minimise([DataTerm(dipole, self.field, self.weight, loss, turn)], task, harmonic)
 
     def misfit(self, chi: FloatArray) -> FloatArray:
         """The field of χ minus the data, where there are data."""

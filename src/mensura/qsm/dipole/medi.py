@@ -10,9 +10,9 @@ from typing import Annotated
 import numpy as np
 from numba import njit, prange
 
-from mensura.inverse.admm import Filtered, Support, Variation, admm
+from mensura.inverse.admm import Filtered
 from mensura.inverse.fft import crop
-from mensura.inverse.grids import halved, halvings
+from mensura.inverse.grids import halved
 from mensura.inverse.prox import Misfit
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import edges as magnitude_edges
@@ -21,7 +21,7 @@ from mensura.qsm.automatic import Data, Rule, choose
 from mensura.qsm.box import on_box
 from mensura.qsm.dipole.direct import padded
 from mensura.qsm.spherical import Spherical
-from mensura.qsm.variational import DATA_PENALTY, SUPPORT_PENALTY, DataTerm
+from mensura.qsm.variational import DataTerm, Most, Pace, Prior, Task, Tolerance
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 OUTLIER = 6.0
@@ -33,8 +33,8 @@ SETTLED = 10
 """Iteration from which residuals are trusted. Before, a strong source that is not yet there looks like an outlier:
 outliers then weigh as in a Huber loss, which is convex and lets go of none."""
 EVERY = 2
-GRADIENT_PENALTY = 100.0
-"""ρ of the variation over its weight: larger than elsewhere, so that what corrupted voxels want has not grown before
+PACE = Pace(variation=100.0)
+"""The variation's penalty is larger than elsewhere, so that what corrupted voxels want has not grown before
 they are known. With 20, forty of them leave three tenths of the error they make without MERIT, with 100 a tenth."""
 
 WEIGHT = 2e-4
@@ -52,8 +52,6 @@ Radii = Annotated[
     tuple[float, ...],
     Tunable("mm", "radii of the spherical means in the data term, each where it fits; none: no filter"),
 ]
-Tol = Annotated[float, Tunable("1", "relative change that ends the iteration")]
-MaxIter = Annotated[int, Tunable("1", "most iterations")]
 
 
 @on_box
@@ -68,8 +66,8 @@ def medi(
     edges: Edges = 0.3,
     merit: Merit = True,
     radii: Radii = (),
-    tol: Tol = 1.5e-2,
-    max_iter: MaxIter = 40,
+    tol: Tolerance = 1.5e-2,
+    max_iter: Most = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Local field, its standard deviation (ppm) and the magnitude → χ (ppm), zero outside the mask.
@@ -104,8 +102,8 @@ def medi0(
     merit: Merit = True,
     radii: Radii = (8.0, 4.0, 2.0),
     uniformity: Annotated[float, Tunable("1", "weight of the fluid's uniformity beside the data's")] = 0.1,
-    tol: Tol = 1.5e-2,
-    max_iter: MaxIter = 40,
+    tol: Tolerance = 1.5e-2,
+    max_iter: Most = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Local field, its standard deviation (ppm), magnitude and R2* (1/s) → χ (ppm) with uniform ventricles.
@@ -124,10 +122,10 @@ def medi0(
 
 @dataclass(frozen=True)
 class _Problem:
-    """Data, where the magnitude is flat, and terms beside data and prior."""
+    """Data, prior, and terms beside them."""
 
     data: Data
-    flat: FloatArray
+    prior: Prior
     extra: Sequence[Filtered] = ()
 
     def solved(
@@ -143,21 +141,12 @@ class _Problem:
 
     def _at(self, weight: float, merit: bool, limits: tuple[float, int, Monitor | None]) -> FloatArray:
         tol, max_iter, monitor = limits
-        mask, grid = self.data.mask, self.data.grid
-        solution = admm(
-            [*(_data(term, self.data.noise if merit else None) for term in self.data.terms), *self.extra],
-            Variation(
-                weight * self.data.noise / weights.NOISE_UNIT, GRADIENT_PENALTY * weight, edges=self.flat
-            ),
-            Support(mask, SUPPORT_PENALTY),
-            self.data.shape,
-            grid.voxel_size,
-            tol=tol,
-            max_iter=max_iter,
-            halvings=halvings(mask.shape),
-            monitor=monitor,
+        data = self.data
+        terms = [_data(term, data.noise if merit else None) for term in data.terms]
+        task = Task(
+            data.mask, data.grid, data.shape, self.prior, weight, data.noise, (tol, max_iter), monitor, PACE
         )
-        return crop(solution.x, mask.shape) * mask
+        return task.solve([*terms, *self.extra])
 
 
 def _problem(
@@ -167,15 +156,15 @@ def _problem(
     known: tuple[FloatArray | None, FloatArray | None, float, Sequence[float]],
 ) -> _Problem:
     field_std, magnitude, edges, radii = known
-    flat = magnitude_edges.flat(magnitude, mask, grid, edges)
+    prior = Prior(edges=magnitude_edges.flat(magnitude, mask, grid, edges))
     if radii:
         seen = Spherical.means(field, mask, grid, field_std, radii)
-        return _Problem(Data(seen.terms, mask, grid, seen.shape, seen.noise), flat)
+        return _Problem(Data(seen.terms, mask, grid, seen.shape, seen.noise), prior)
     trust = weights.squared(field_std, mask)
     field = weights.finite(np.where(mask, field, np.float32(0)), trust)
     shape, dipole = padded(grid)
     noise = weights.noise(field_std, mask, field)
-    return _Problem(Data([DataTerm(dipole, field, trust)], mask, grid, shape, noise), flat)
+    return _Problem(Data([DataTerm(dipole, field, trust)], mask, grid, shape, noise), prior)
 
 
 class _Doubted(Misfit):
@@ -194,11 +183,11 @@ class _Doubted(Misfit):
 
 def _data(term: DataTerm, noise: float | None) -> Filtered:
     """The data term; with a `noise` (ppm, of the median voxel) its outliers lose weight as the map settles."""
-    trust = term.weight / np.float32(DATA_PENALTY)
+    trust = term.weight / np.float32(PACE.data)
     if noise is None:
-        return Filtered(term.kernel, DATA_PENALTY, Misfit(term.data, trust))
-    limit = np.float32(OUTLIER * noise / DATA_PENALTY**0.5)
-    return Filtered(term.kernel, DATA_PENALTY, _Doubted(term.data, trust, limit))
+        return Filtered(term.kernel, PACE.data, Misfit(term.data, trust))
+    limit = np.float32(OUTLIER * noise / PACE.data**0.5)
+    return Filtered(term.kernel, PACE.data, _Doubted(term.data, trust, limit))
 
 
 @njit(cache=True, parallel=True)
@@ -254,5 +243,5 @@ class _Even:
 
 def _uniform(region: BoolArray, strength: float, kernel: FloatArray) -> Filtered:
     """½ strength ‖χ − its mean‖² over a region."""
-    step = _Even(region, np.float32(1 / (1 + strength / SUPPORT_PENALTY)))
-    return Filtered(np.ones_like(kernel), SUPPORT_PENALTY, step)
+    step = _Even(region, np.float32(1 / (1 + strength / PACE.support)))
+    return Filtered(np.ones_like(kernel), PACE.support, step)

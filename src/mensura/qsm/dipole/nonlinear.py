@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mensura.methods import Monitor
 from mensura.qsm.box import on_box
-from mensura.qsm.dipole.local import Local, Most, Tolerance, Weight
-from mensura.qsm.variational import Prior
+from mensura.qsm.dipole.local import Local
+from mensura.qsm.variational import Most, Prior, Tolerance, Weight
 from mensura.scan import BoolArray, FloatArray, Grid
 
 

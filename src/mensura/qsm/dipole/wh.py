@@ -6,8 +6,8 @@ from typing import Annotated
 
 from mensura.methods import Monitor, Tunable
 from mensura.qsm.box import on_box
-from mensura.qsm.dipole.local import Local, Most, Tolerance, Weight
-from mensura.qsm.variational import Prior
+from mensura.qsm.dipole.local import Local
+from mensura.qsm.variational import Most, Prior, Tolerance, Weight
 from mensura.scan import BoolArray, FloatArray, Grid
 
 

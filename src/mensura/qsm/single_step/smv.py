@@ -5,8 +5,8 @@ from __future__ import annotations
 from mensura.methods import Monitor
 from mensura.qsm import edges
 from mensura.qsm.box import on_box
-from mensura.qsm.spherical import RADII, Most, Radii, Spherical, Tolerance, Weight
-from mensura.qsm.variational import Prior
+from mensura.qsm.spherical import RADII, Radii, Spherical
+from mensura.qsm.variational import Most, Prior, Tolerance, Weight
 from mensura.scan import BoolArray, FloatArray, Grid
 
 

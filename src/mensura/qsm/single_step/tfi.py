@@ -11,7 +11,7 @@ from mensura.methods import Monitor, Tunable
 from mensura.qsm import edges
 from mensura.qsm.box import on_box
 from mensura.qsm.single_step.unknown import Scene, Unknown, small
-from mensura.qsm.variational import Prior
+from mensura.qsm.variational import Most, Prior, Tolerance
 from mensura.scan import BoolArray, FloatArray, Grid
 
 SOURCE_PENALTY = 5e-4
@@ -29,8 +29,8 @@ def tfi(
     weight: Annotated[
         float, Tunable("1", "weight of the morphology prior at a field noise of 1 ppb; scales with the noise")
     ] = 3e-4,
-    tol: Annotated[float, Tunable("1", "relative change that ends the iteration")] = 3e-3,
-    max_iter: Annotated[int, Tunable("1", "most iterations")] = 40,
+    tol: Tolerance = 1.2e-2,
+    max_iter: Most = 60,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Total field, its standard deviation (ppm), magnitude → χ (ppm), zero outside the mask, its mean left free.

@@ -10,7 +10,7 @@ from mensura.inverse.operators import difference_spectrum
 from mensura.methods import Monitor, Tunable
 from mensura.qsm.box import on_box
 from mensura.qsm.single_step.unknown import Scene, Unknown, small
-from mensura.qsm.variational import Prior
+from mensura.qsm.variational import Most, Prior, Tolerance
 from mensura.scan import BoolArray, FloatArray, Grid
 
 HARMONIC = 1e3
@@ -30,8 +30,8 @@ def tgv_qsm(
     weight: Annotated[
         float, Tunable("1", "weight of the variation at a field noise of 1 ppb; scales with the noise")
     ] = 1.5e-4,
-    tol: Annotated[float, Tunable("1", "relative change that ends the iteration")] = 3e-3,
-    max_iter: Annotated[int, Tunable("1", "most iterations")] = 40,
+    tol: Tolerance = 3e-3,
+    max_iter: Most = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Total field and its standard deviation (ppm) → χ (ppm), zero outside the mask, its mean left free.
