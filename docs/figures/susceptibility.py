@@ -230,13 +230,10 @@ CLAIMS: dict[str, Callable[[Numbers], bool]] = {
         max(n["inversions"][m]["far"] for m in ("TV", "MEDI"))
         < 0.75 * min(n["inversions"][m]["far"] for m in ("TKD", "Tikhonov"))
     ),
-    "MEDI spreads the calcification, yet keeps its total": lambda n: (
-        abs(n["inversions"]["MEDI"]["lesion"]) < 0.5 * abs(n["inversions"]["lesion"]["chi"])
-        and abs(n["inversions"]["MEDI"]["total"] - 100) < 15
-    ),
+    "MEDI keeps the total of the calcification": lambda n: abs(n["inversions"]["MEDI"]["total"] - 100) < 15,
     "TV keeps the total of the calcification": lambda n: abs(n["inversions"]["TV"]["total"] - 100) < 10,
-    "Tikhonov shrinks contrast the most": lambda n: (
-        n["inversions"]["Tikhonov"]["slope"] == min(n["inversions"][m]["slope"] for m in measured.DEFAULTS)
+    "the scaled closed forms keep the contrast": lambda n: all(
+        abs(n["inversions"][m]["slope"] - 1) < 0.1 for m in ("TKD", "Tikhonov")
     ),
     "every method has a best regularisation between the ends": lambda n: all(
         n["path"][m]["best"] < min(n["path"][m]["weakest"], n["path"][m]["strongest"])
@@ -244,9 +241,6 @@ CLAIMS: dict[str, Callable[[Numbers], bool]] = {
     ),
     "the smallest error of TV lies near the noise": lambda n: (
         0.6 < n["path"]["TV"]["misfit"] / n["path"]["noise"] < 1.6
-    ),
-    "no MEDI map explains the field to the noise": lambda n: (
-        n["path"]["MEDI"]["misfit"] > 1.5 * n["path"]["noise"]
     ),
     "a ball's mean takes the background away and little of the local field": lambda n: (
         n["background"]["after"] < 0.02 * n["background"]["before"]

@@ -14,7 +14,7 @@ from mensura.cli import main
 from mensura.io import bids
 from mensura.pipeline.config import SPAN, known_keys, read_toml, settings
 from mensura.pipeline.presets import PRESETS
-from mensura.scan import Grid, ScanError, Volume
+from mensura.scan import GradientEcho, Grid, ScanError, Volume
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -98,3 +98,17 @@ def test_the_preset_is_recorded_and_shown(small_head: Path, tmp_path: Path) -> N
     record = json.loads((tmp_path / "sub-01" / "anat" / "sub-01_Chimap.json").read_text())
     assert record["Mensura"]["Preset"] == "phantom"
     assert "preset phantom" in (tmp_path / "sub-01.html").read_text()
+
+
+def test_one_echo_is_inverted_by_what_bears_its_offset() -> None:
+    one, four = (
+        GradientEcho(echo_times=times, field_strength=3.0) for times in ((0.02,), (0.005, 0.01, 0.015, 0.02))
+    )
+    preset = settings({"preset": "single-echo"})
+    suited = settings({"mask": "threshold"}).suited(one)
+    assert suited.method(SPAN) == preset.method(SPAN) != settings({}).method(SPAN)
+    assert suited.resolved(SPAN) == preset.resolved(SPAN)
+    assert suited.method("mask") == "threshold"
+    for chosen in ({SPAN: "tfi"}, {f"{SPAN}.tfi.max_iter": 3}, {"dipole": "tv"}, {"preset": "body"}):
+        assert settings(chosen).suited(one) == settings(chosen)
+    assert settings({}).suited(four) == settings({}).suited(None) == settings({})

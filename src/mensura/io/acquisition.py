@@ -132,5 +132,8 @@ def _doubts(acquisition: GradientEcho, sidecars: Sequence[Sidecar], given: bool)
             listed = ", ".join(f"{time:g}" for time in stated)
             warnings.append(f"the echo times given are used, not those of the JSON files ({listed} s)")
     if len(acquisition.echo_times) == 1:
-        warnings.append("there is a single echo: no phase offset can be removed and R2* cannot be fitted")
+        warnings.append(
+            "there is a single echo: no phase offset can be removed and R2* cannot be fitted; unless another"
+            " inversion is chosen, small spherical means take what they can of it (as with --preset single-echo)"
+        )
     return tuple(warnings)

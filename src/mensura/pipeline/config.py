@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from mensura.methods import Parameter, Stage
 from mensura.pipeline.presets import PRESET, PRESETS, Preset
-from mensura.scan import ScanError
+from mensura.scan import GradientEcho, ScanError
 
 SPAN = "background+dipole"
 WORDS = {
@@ -60,6 +60,18 @@ class Settings:
     def resolved(self, stage: str) -> dict[str, Any]:
         """All parameters of the stage's method, with the defaults filled in."""
         return stages()[stage].method(self.method(stage)).resolve(self.parameters.get(stage, {}))
+
+    def suited(self, acquisition: GradientEcho | None) -> Settings:
+        """With one echo, whose phase offset stays in the field: the inversion that bears it, unless one was chosen."""
+        chosen = self.preset or self.two_steps or SPAN in self.methods
+        if chosen or acquisition is None or len(acquisition.echo_times) > 1:
+            return self
+        bearing = settings({PRESET: "single-echo"})
+        return replace(
+            self,
+            methods={**bearing.methods, **self.methods},
+            parameters={**bearing.parameters, **self.parameters},
+        )
 
     @property
     def lengths(self) -> float:

@@ -85,6 +85,8 @@ def process(job: Job, watcher: Watcher | None = None) -> Result:
     """A job → its maps on disk, unchanged ones reused. ScanError for input that cannot be used."""
     start = time.perf_counter()
     loaded = job.load()
+    first = loaded.first if isinstance(loaded, SeriesScan) else loaded
+    job = replace(job, settings=job.settings.suited(first.acquisition))
     if isinstance(loaded, SeriesScan):
         from mensura.pipeline.series import process_series
 

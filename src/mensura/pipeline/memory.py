@@ -55,7 +55,8 @@ def qsm(
     flat = dict(settings or {}) | ({"reference": "region"} if reference_region else {})
     ledger = Ledger(watcher=watcher or Silent())
     region = None if reference_region is None else Artifact("", lambda: reference_region)
-    found = maps(prepare(scan), read_settings(flat), ledger, roots={}, reference_region=region)
+    chosen = read_settings(flat).suited(scan.acquisition)
+    found = maps(prepare(scan), chosen, ledger, roots={}, reference_region=region)
     return _whole(found)
 
 

@@ -13,6 +13,8 @@ T = TypeVar("T", FloatArray, BoolArray)
 
 LEVEL = 20.0
 """mm: slower changes of the magnitude are the receive coils', not the tissue's."""
+STEEP = 2.0
+"""The difference that halves the cost of a step, relative to the median one."""
 ACROSS = np.array([0.15, 0.7, 0.15], np.float32)
 """Weights of neighbouring differences. At SNR 15 they gain 0.5–0.8 points of NRMSE, at SNR 50 they cost 0.1–0.4."""
 
@@ -43,15 +45,16 @@ def flat(magnitude: FloatArray | None, mask: BoolArray, grid: Grid, share: float
 def graded(magnitude: FloatArray | None, mask: BoolArray, grid: Grid, least: float = 0.1) -> FloatArray:
     """Magnitude (arbitrary, any echoes) → what a step of χ costs, 1 where it is flat, or `least`; (3, x, y, z).
 
-    1 / (1 + (g/g₀)²), g the differences that `flat` cuts in two, g₀ their median: no share to choose, and no voxel is
-    without a prior. Pairs that cross the mask's surface cost 1, and so does everything without a magnitude.
+    1 / (1 + (g/g₀)²), g the differences that `flat` cuts in two, g₀ twice their median: no share to choose, and no
+    voxel is without a prior. (Once the median: at 1.5 T, where the magnitude hardly shows iron, 51 % for 47.)
+    Pairs that cross the mask's surface cost 1, and so does everything without a magnitude.
     """
     cost = np.ones((3, *mask.shape), np.float32)
     pairs = np.stack([mask & _next(mask, axis) for axis in range(3)])
     if magnitude is None or not pairs.any():
         return cost
     slope = _slopes(_levelled(magnitude, mask, grid), pairs, grid)
-    typical = np.median(slope[pairs])
+    typical = np.float32(STEEP) * np.median(slope[pairs])
     if typical > 0:
         cost[pairs] = np.maximum(1 / (1 + np.square(slope[pairs] / typical)), np.float32(least))
     return cost

@@ -174,8 +174,6 @@ def _prior(made: Inversion, magnitude: FloatArray | None, mask: BoolArray, grid:
     weight = float(made.resolved["weight"])
     if made.name == "smv_tv":
         return {"weight": weight}
-    if magnitude is None:
-        return {"weight": weight / 2}
     return {"weight": weight, "edges": edges.graded(magnitude, mask, grid)}
 
 

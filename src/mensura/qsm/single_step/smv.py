@@ -69,19 +69,16 @@ def smv_medi(
     field_std: FloatArray | None = None,
     magnitude: FloatArray | None = None,
     radii: Radii = RADII,
-    weight: Weight = 3e-4,
+    weight: Weight = 1.5e-4,
     tol: Tolerance = 1e-2,
     max_iter: Most = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Total field, its standard deviation (ppm), magnitude → χ (ppm), zero outside the mask: as `smv_tv`, with edges.
 
-    A step of χ costs the less the more the magnitude changes there (see `mensura.qsm.edges.graded`), so that the
-    weight may be twice as large. Without a magnitude this is `smv_tv` with its weight.
+    A step of χ costs the less the more the magnitude changes there (see `mensura.qsm.edges.graded`), 1 without it.
     Liu et al. 2012, doi:10.1016/j.neuroimage.2011.08.082. Differs from that method in graded edges, and in one step.
     """
     data = Spherical.means(total_field, mask, grid, field_std, radii)
-    if magnitude is None:
-        return data.invert(Prior(), weight / 2, (tol, max_iter), monitor)
     prior = Prior(edges=edges.graded(magnitude, mask, grid))
     return data.invert(prior, weight, (tol, max_iter), monitor)

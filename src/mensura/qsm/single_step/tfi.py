@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
 
 from mensura.inverse.fft import pad
-from mensura.methods import Monitor, Tunable
+from mensura.methods import Monitor
 from mensura.qsm import edges
 from mensura.qsm.box import on_box
 from mensura.qsm.single_step.unknown import Scene, Unknown, small
-from mensura.qsm.variational import Most, Prior, Tolerance
+from mensura.qsm.variational import Most, Prior, Tolerance, Weight
 from mensura.scan import BoolArray, FloatArray, Grid
 
 SOURCE_PENALTY = 5e-4
@@ -26,18 +24,17 @@ def tfi(
     *,
     field_std: FloatArray | None = None,
     magnitude: FloatArray | None = None,
-    weight: Annotated[
-        float, Tunable("1", "weight of the morphology prior at a field noise of 1 ppb; scales with the noise")
-    ] = 3e-4,
+    weight: Weight = 1.5e-4,
     tol: Tolerance = 1.2e-2,
     max_iter: Most = 60,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Total field, its standard deviation (ppm), magnitude → χ (ppm), zero outside the mask, its mean left free.
 
-    Minimises ½‖W(d∗(χ + y) − f)‖² + λ‖G ∇χ‖₁ over χ in the mask and y outside of it, W the inverse noise,
-    G ≤ 1 the smaller the more the magnitude changes (`mensura.qsm.edges.graded`), λ = `weight` × noise / 1 ppb; half
-    of it without a magnitude. The sources y cost nothing, so that air and bone may be as strong as they are.
+    Minimises ½‖W(d∗(χ + y) − f)‖² + λ‖G ∇χ‖₁ over χ in the mask and y outside of it, W the inverse error of each
+    voxel (nearly 0 at the mask's surface), G ≤ 1 the smaller the more the magnitude changes (1 without it, see
+    `mensura.qsm.edges.graded`), λ = `weight` × noise / 1 ppb. The sources y cost nothing, so that air and bone may be
+    as strong as they are.
     Raises ScanError if no voxel has all its neighbours in the mask.
 
     Liu et al. 2017, doi:10.1002/mrm.26331. Differs from the paper in the solver: ADMM, which eliminates y frequency by
@@ -49,7 +46,5 @@ def tfi(
     forbidden = np.where(inside > 0, np.float32(np.inf), np.float32(0))
     ones = np.ones_like(scene.dipole)
     background = Unknown(kernel=scene.dipole, cost=small(ones, SOURCE_PENALTY, forbidden))
-    if magnitude is None:
-        return scene.invert(background, Prior(), weight / 2, (tol, max_iter), monitor)
     prior = Prior(edges=edges.graded(magnitude, mask, grid))
     return scene.invert(background, prior, weight, (tol, max_iter), monitor)
