@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from mensura.pipeline.config import convert, stages
 from mensura.qsm import automatic, edges, weights
 from mensura.qsm.dipole.direct import padded
 from mensura.qsm.dipole.medi import medi
-from mensura.qsm.variational import DataTerm, Prior, minimise
+from mensura.qsm.variational import DataTerm, Prior, Task, minimise
 from mensura.scan import FloatArray, ScanError
 from mensura.score import nrmse
 
@@ -36,9 +36,8 @@ def noisy(std: float) -> tuple[automatic.Data, tuple[FloatArray, ...]]:
     prior = Prior(edges=edges.flat(scan.magnitude, scan.mask, scan.grid))
 
     def solve(weight: float) -> FloatArray:
-        common: dict[str, Any] = {"shape": shape, "noise": noise, "prior": prior, "monitor": None}
-        most = automatic.ITERATIONS
-        return minimise(terms, scan.mask, scan.grid, weight=weight, tol=0.0, max_iter=most, **common)
+        stop = (0.0, automatic.ITERATIONS)
+        return minimise(terms, Task(scan.mask, scan.grid, shape, prior, weight, noise, stop))
 
     data = automatic.Data(terms, scan.mask, scan.grid, shape, noise)
     return data, tuple(solve(float(weight)) for weight in USUAL * automatic.FACTORS)

@@ -18,7 +18,7 @@ from mensura.qsm.dipole.nonlinear import nonlinear_tv
 from mensura.qsm.dipole.tgv import tgv
 from mensura.qsm.dipole.tv import tv
 from mensura.qsm.dipole.wh import wh_qsm
-from mensura.qsm.variational import DataTerm, Prior, minimise
+from mensura.qsm.variational import DataTerm, Prior, Task, minimise
 from mensura.scan import BoolArray, FloatArray, Grid
 from mensura.score import nrmse
 
@@ -106,7 +106,7 @@ def test_whole_turns_of_the_field_do_not_matter_to_the_periodic_misfit() -> None
     maps = [
         minimise(
             [DataTerm(kernels.dipole(shape, GRID), data, mask.astype(np.float32), "phase", turn)],
-            mask, GRID, shape=shape, weight=1e-4, noise=5e-4, tol=1e-2, max_iter=30, monitor=None,
+            Task(mask, GRID, shape, Prior(), 1e-4, 5e-4, (1e-2, 30)),
         )
         for data in (field, ((field + off) * mask).astype(np.float32))
     ]  # fmt: skip
@@ -126,9 +126,8 @@ def test_second_order_leaves_a_ramp_straight_where_first_order_makes_stairs() ->
     for order in (1, 2):
         chi = minimise(
             [DataTerm(unit, ramp, mask.astype(np.float32))],
-            mask, GRID, shape=shape, weight=2e-3, noise=1e-2, tol=1e-4, max_iter=60, monitor=None,
-            prior=Prior(order=order),
-        )  # fmt: skip
+            Task(mask, GRID, shape, Prior(order=order), 2e-3, 1e-2, (1e-4, 60)),
+        )
         steps = np.diff(chi, axis=0)[inner[:-1]]
         rough.append(float(steps.std()))
         if order == 2:
@@ -147,8 +146,7 @@ def test_an_edge_that_costs_nothing_keeps_its_contrast() -> None:
         error(
             minimise(
                 [DataTerm(kernels.dipole(shape, GRID), field, mask.astype(np.float32))],
-                mask, GRID, shape=shape, weight=5e-4, noise=1e-3, tol=5e-3, max_iter=60, monitor=None,
-                prior=Prior(edges=given),
+                Task(mask, GRID, shape, Prior(edges=given), 5e-4, 1e-3, (5e-3, 60)),
             ),
             truth,
             mask,

@@ -12,9 +12,10 @@ HALVED_FROM = 32
 """Longest side, in voxels, from which a coarser grid is worth it: below, iterations settle large structures as well."""
 
 
-def halvings(shape: Sequence[int]) -> int:
-    """How many times a grid of this shape is worth halving."""
-    return max(shape).bit_length() - HALVED_FROM.bit_length() + 1 if max(shape) >= HALVED_FROM else 0
+def halvings(shape: Sequence[int], padded: Sequence[int] = ()) -> int:
+    """How many times a grid of this shape is worth halving, no more than the `padded` one allows."""
+    worth = max(max(shape).bit_length() - HALVED_FROM.bit_length() + 1, 0)
+    return min([worth, *((n & -n).bit_length() - 1 for n in padded)])
 
 
 def halved(x: NDArray[np.generic], outside: float = 0) -> Array:

@@ -86,11 +86,16 @@ class Misfit:
         fit_data(state, value, relax, self.kind, self.data, self.weight, np.float32(self.turn))
 
     def coarser(self) -> Misfit:
-        """The same on voxels of twice the size: data averaged by their weights."""
+        """The same on voxels of twice the size: data averaged by their weights, on the circle if periodic."""
         counted = np.where(np.isinf(self.weight), ONE, self.weight)
-        weight, total = halved(counted), halved(counted * self.data)
-        data = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-        return Misfit(data, halved(self.weight), self.kind, self.turn)
+        weight = halved(counted)
+        if self.kind == PERIODIC:
+            angle = np.float32(self.turn) * self.data
+            data = np.arctan2(halved(counted * np.sin(angle)), halved(counted * np.cos(angle))) / self.turn
+        else:
+            total = halved(counted * self.data)
+            data = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+        return Misfit(data.astype(np.float32), halved(self.weight), self.kind, self.turn)
 
 
 @njit(cache=True, parallel=True)

@@ -116,7 +116,7 @@ class Task:
             tol=tol,
             max_iter=max_iter,
             relax=self.pace.relax,
-            halvings=halvings(self.mask.shape),
+            halvings=halvings(self.mask.shape, self.shape),
             monitor=self.monitor,
         )
         return crop(solution.x, self.mask.shape) * self.mask
