@@ -134,10 +134,9 @@ def _solved(
     problem: _Problem, stop: tuple[float, int, float], halvings: int, monitor: Monitor | None
 ) -> tuple[Solution, _Workspace]:
     """The solution and everything it left behind."""
-    before = _solved(problem.coarser(), stop, halvings - 1, None)[1] if halvings else None
     work = _Workspace.allocate(problem)
-    if before is not None:
-        work.start(before)
+    if halvings:
+        work.start(_solved(problem.coarser(), stop, halvings - 1, None)[1])
     return _iterated(problem, work, stop, monitor), work
 
 
@@ -200,15 +199,12 @@ class _Workspace:
 
     @classmethod
     def allocate(cls, problem: _Problem) -> Self:
-        filters, variation, shape, voxel_size = (
-            problem.filters,
-            problem.variation,
-            problem.shape,
-            problem.voxel_size,
-        )
+        filters, variation, shape = problem.filters, problem.variation, problem.shape
         half = (shape[0], shape[1], shape[2] // 2 + 1)
         x, right, spare = (np.zeros(half, np.complex64) for _ in range(3))
-        normal = np.float32(problem.support.penalty) + _variation_normal(variation, (shape, voxel_size))
+        normal = np.float32(problem.support.penalty) + _variation_normal(
+            variation, (shape, problem.voxel_size)
+        )
         for f in filters:
             if f.kernel is not None:
                 normal += np.float32(f.penalty) * f.kernel * f.kernel
@@ -216,8 +212,8 @@ class _Workspace:
         if other is not None:
             normal -= other.coupling**2 / other.inverse
         return cls(
-            inverse_size=(1 / np.asarray(voxel_size)).astype(np.float32),
-            symbols=_symbols(shape, voxel_size),
+            inverse_size=(1 / np.asarray(problem.voxel_size)).astype(np.float32),
+            symbols=_symbols(shape, problem.voxel_size),
             inverse=np.float32(1) / normal,
             states=[np.zeros(shape, np.float32) for _ in filters],
             gradient_state=np.zeros((3, *shape), np.float32),

@@ -67,17 +67,12 @@ class Balls:
 
 @dataclass(frozen=True)
 class Spherical:
-    """A total field seen through spherical means: one data term per radius, on the padded `shape`.
-
-    `filtered` is the field less its mean over the largest ball that fits (ppm), `valued` where one does.
-    """
+    """A total field seen through spherical means: one data term per radius, on the padded `shape`."""
 
     mask: BoolArray
     grid: Grid
     shape: tuple[int, int, int]
     terms: Sequence[DataTerm]
-    filtered: FloatArray
-    valued: BoolArray
     noise: float
 
     @classmethod
@@ -93,14 +88,14 @@ class Spherical:
         field = weights.finite(np.where(mask, total_field, np.float32(0)), trust)
         trust[trust <= VOID] = 0
         balls = Balls.fit(field, trust > 0, grid, radii)
-        dipole, valued = kernels.dipole(balls.shape, grid), balls.valued
-        weight, noise = weights.with_unresolved(trust * valued, field_std, balls.filtered)
+        dipole = kernels.dipole(balls.shape, grid)
+        weight, noise = weights.with_unresolved(trust * balls.valued, field_std, balls.filtered)
         terms = [
             DataTerm(dipole * (1 - mean), balls.filtered, weight * shell / smv.noise_gain(grid, size))
             for size, mean, shell in zip(balls.sizes, balls.means, balls.shells, strict=True)
             if shell.any()
         ]
-        return cls(mask, grid, balls.shape, terms, balls.filtered, valued, noise)
+        return cls(mask, grid, balls.shape, terms, noise)
 
     def invert(
         self, prior: Prior, weight: float, stop: tuple[float, int], monitor: Monitor | None
