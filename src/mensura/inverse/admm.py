@@ -18,7 +18,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from mensura.inverse.fft import Spectrum, irfft, rfft
-from mensura.inverse.grids import doubled, halved, low_frequencies
+from mensura.inverse.grids import double, halved, low_frequencies
 from mensura.inverse.operators import difference_spectrum
 from mensura.inverse.prox import confine
 from mensura.inverse.solvers import Solution, relative_change
@@ -234,7 +234,7 @@ class _Workspace:
     def start(self, coarse: _Workspace) -> None:
         """Goes on from the states on voxels of twice the size."""
         for state, before in zip(self.memory(), coarse.memory(), strict=True):
-            np.copyto(state, doubled(before))
+            double(before, state)
 
 
 def _slope(shape: tuple[int, int, int], half: tuple[int, int, int]) -> _Slope:
