@@ -47,24 +47,6 @@ def neighbour_sum(x: FloatArray, couplings: FloatArray) -> FloatArray:
     return out
 
 
-@njit(cache=True, parallel=True)
-def negative_laplacian(x: FloatArray, inside: BoolArray, couplings: FloatArray) -> FloatArray:
-    """−∇²x on the voxels `inside` (zero elsewhere), for an x that is zero outside them; off the grid counts as 0."""
-    out = np.zeros_like(x)
-    nx, ny, nz = x.shape
-    total = np.float32(2) * (couplings[0] + couplings[1] + couplings[2])
-    for i in prange(nx):
-        for j in range(ny):
-            for k in range(nz):
-                if inside[i, j, k]:
-                    # the interior of a mask never touches the edge of the grid
-                    s = couplings[0] * (x[i - 1, j, k] + x[i + 1, j, k])
-                    s += couplings[1] * (x[i, j - 1, k] + x[i, j + 1, k])
-                    s += couplings[2] * (x[i, j, k - 1] + x[i, j, k + 1])
-                    out[i, j, k] = total * x[i, j, k] - s
-    return out
-
-
 def without_low_orders(field: FloatArray, mask: BoolArray, grid: Grid, order: int) -> FloatArray:
     """A field (ppm) → the field less its best solid harmonics up to `order` about the mask's centre, 0 outside.
 

@@ -13,6 +13,7 @@ from mensura.inverse.solvers import conjugate_gradient
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import harmonic, smv, weights
 from mensura.qsm.box import on_box
+from mensura.qsm.spherical import Balls
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 Local = tuple[FloatArray, BoolArray]
@@ -162,22 +163,11 @@ def vsharp(
     `order`. Li et al. 2011, doi:10.1016/j.neuroimage.2010.11.088; Wu et al. 2012,
     doi:10.1002/mrm.23000.
     """
-    sizes = smv.available(np.arange(radius, 0, -step).tolist(), grid)
-    shape = smv.padded_shape(grid, sizes)
-    balls = smv.balls(shape, grid, sizes)
-    shells = smv.shells(mask, balls, shape)
     field = weights.finite(np.where(mask, total_field, np.float32(0)), np.zeros(mask.shape, np.float32))
-    spectrum, merged = rfft(pad(field, shape)), np.zeros(shape, np.float32)
-    window = merged[: mask.shape[0], : mask.shape[1], : mask.shape[2]]
-    for ball, shell in zip(balls, shells, strict=True):
-        if shell.any():
-            window[shell] = crop(smv.filtered(spectrum, ball, shape[2]), mask.shape)[shell]
-    kept = np.logical_or.reduce(shells)
-    if not kept.any():
-        raise ScanError("no sphere fits in the mask; give a larger mask or a smaller radius")
-    largest = next(ball for ball, shell in zip(balls, shells, strict=True) if shell.any())
-    inverse = _reciprocal(1 - largest, threshold)
-    local = crop(irfft(rfft(merged) * inverse, shape[2]), mask.shape) * kept
+    balls = Balls.fit(field, mask, grid, np.arange(radius, 0, -step).tolist())
+    largest = next(ball for ball, shell in zip(balls.means, balls.shells, strict=True) if shell.any())
+    inverse, kept = _reciprocal(1 - largest, threshold), balls.valued
+    local = crop(irfft(rfft(pad(balls.filtered, balls.shape)) * inverse, balls.shape[2]), mask.shape) * kept
     return harmonic.without_low_orders(local, kept, grid, order), kept
 
 
