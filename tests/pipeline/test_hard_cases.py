@@ -116,6 +116,14 @@ def test_the_chop_and_sign_of_ge_are_undone(head: Head, clean: Mapped, tmp_path:
     assert found.error(head) < 1.02 * clean.error(head)
 
 
+def test_constants_of_slices_are_taken_off(head: Head, clean: Mapped, tmp_path: Path) -> None:
+    own = np.random.default_rng(3).uniform(-np.pi, np.pi, (head.grid.shape[2], 1)).astype(np.float32)
+    found = mapped(replace(head, phase=head.phase + own), tmp_path)
+    assert "another constant in every slice" in found.said
+    assert "constant" not in clean.said
+    assert found.error(head) < 1.05 * clean.error(head)
+
+
 def test_an_offset_that_was_left_is_noticed(head: Head, clean: Mapped, tmp_path: Path) -> None:
     assert "phase offset was left" not in clean.said
     assert "phase offset was left" in mapped(head, tmp_path, "--offset", "none").said

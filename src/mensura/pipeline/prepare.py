@@ -8,14 +8,22 @@ from typing import Any
 import numpy as np
 
 from mensura.io.scans import Scan
-from mensura.qsm.phase import from_real_imaginary, has_slice_chop, is_constant, sanitise, undo_slice_chop
-from mensura.scan import ScanError
+from mensura.qsm.phase import (
+    from_real_imaginary,
+    has_slice_chop,
+    has_slice_jumps,
+    is_constant,
+    level_slices,
+    sanitise,
+    undo_slice_chop,
+)
+from mensura.scan import FloatArray, ScanError
 
 IMAGES = ("phase", "magnitude", "real", "imaginary", "total_field", "local_field")
 
 
 def prepare(scan: Scan) -> Scan:
-    """A scan → the same with NaN and Inf set to 0, as magnitude and phase, without a slice chop.
+    """A scan → the same with NaN and Inf set to 0, as magnitude and phase, level from slice to slice.
 
     What was done is added to its warnings. Raises ScanError for phase that is zero or constant.
     """
@@ -26,10 +34,19 @@ def prepare(scan: Scan) -> Scan:
         raise ScanError(f"{_file(scan)}: the phase is the same in every voxel; export the phase images again")
     if scan.already_unwrapped:
         return _noted(scan, "the phase was unwrapped before; it is used as it is, without offset removal")
-    if not has_slice_chop(scan.phase, scan.magnitude):
-        return scan
-    straight = replace(scan, phase=undo_slice_chop(scan.phase))
-    return _noted(straight, "the phase flipped by π from slice to slice; this was undone")
+    if has_slice_chop(scan.phase, scan.magnitude):
+        straight = replace(scan, phase=undo_slice_chop(scan.phase))
+        return _noted(straight, "the phase flipped by π from slice to slice; this was undone")
+    if has_slice_jumps(scan.phase, scan.magnitude):
+        return _levelled(scan, scan.phase)
+    return scan
+
+
+def _levelled(scan: Scan, phase: FloatArray) -> Scan:
+    """A scan whose slices had constants of their own, without them."""
+    level = replace(scan, phase=level_slices(phase, scan.magnitude))
+    lost = "" if phase.shape[3] > 1 else ", and with it the mean field of each slice"
+    return _noted(level, f"the phase had another constant in every slice; it was taken off{lost}")
 
 
 def _finite(scan: Scan) -> Scan:
