@@ -6,13 +6,12 @@ result does not depend on the number of threads. Rates beyond `bounds` (1/s) and
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from mensura.fit import Status
+from mensura.fit.likelihood import SPACING
 from mensura.scan import FloatArray
 
 Doubles = NDArray[np.float64]
@@ -21,8 +20,6 @@ Bounds = tuple[float, float]
 
 OK, NO_SIGNAL = np.uint8(Status.OK), np.uint8(Status.NO_SIGNAL)
 OUT_OF_BOUNDS, NOT_CONVERGED = np.uint8(Status.OUT_OF_BOUNDS), np.uint8(Status.NOT_CONVERGED)
-TABLE_TOP, TABLE_STEP = 12.0, 0.02
-"""The Fisher information of a Rician signal is looked up below this ratio of signal to noise, in such steps."""
 I0_BELOW = np.array([1, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813])
 I1_BELOW = np.array([0.5, 0.87890594, 0.51498869, 0.15084934, 0.02658733, 0.00301532, 0.00032411])
 I0_ABOVE = np.array([
@@ -177,27 +174,10 @@ def _bessel(x: float) -> tuple[float, float]:
     return x * _polynomial(I1_BELOW, u) / i0, np.log(i0) - x
 
 
-@cache
-def information_table() -> Doubles:
-    """σ²·(Fisher information of a Rician magnitude about its signal) at ratios 0, TABLE_STEP … of signal to noise.
-
-    E[(m·I₁(am)/I₀(am) − a)²] over the Rician density with σ = 1, by the trapezoidal rule.
-    """
-    from scipy.special import i0e, i1e
-
-    ratio = np.arange(0, TABLE_TOP + TABLE_STEP / 2, TABLE_STEP)[:, None]
-    m = np.linspace(0, TABLE_TOP + 9, 2000)[None]
-    bessel = i0e(ratio * m)
-    density = m * np.exp(-((m - ratio) ** 2) / 2) * bessel
-    score = m * i1e(ratio * m) / bessel - ratio
-    found: Doubles = (density * score**2).sum(axis=1) / density.sum(axis=1)
-    return found
-
-
 @njit(cache=True)
 def _information(ratio: float, table: Doubles) -> float:
     """The table's value at a ratio of signal to noise, linear in between, 1 − 1/(2·ratio²) beyond."""
-    place = ratio / TABLE_STEP
+    place = ratio / SPACING
     below = int(place)
     if below >= table.size - 1:
         return 1 - 0.5 / (ratio * ratio)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from mensura.fit import Fit
+from mensura.fit.likelihood import information_table
 from mensura.methods import Tunable
 from mensura.qmri import decay
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
@@ -46,7 +47,7 @@ def noise_floor(
     times, signals = _checked(magnitude, mask, echo_times)
     sigma = _noise(noise, magnitude, mask, echo_times)
     values, errors, status, residual = decay.fit_rician(
-        signals, times, (sigma, decay.information_table()), _bounds(times)
+        signals, times, (sigma, information_table()), _bounds(times)
     )
     return _fit(values, errors, status, np.sqrt(residual / times.size)).maps(mask, 1)
 

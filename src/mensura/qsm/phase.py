@@ -96,7 +96,9 @@ def has_slice_jumps(phase: FloatArray, magnitude: FloatArray | None = None, axis
     True if the steps from slice to slice are coherent within the slices but change at random along the axis
     (resultant of the changes below 0.5). An alternation by π (`has_slice_chop`) changes nothing.
     """
-    thin = tuple(slice(None, None, 1 if a == axis else max(1, n // 64)) for a, n in enumerate(phase.shape[:3]))
+    thin = tuple(
+        slice(None, None, 1 if a == axis else max(1, n // 64)) for a, n in enumerate(phase.shape[:3])
+    )
     steps, coherence = _slice_steps(phase[thin], None if magnitude is None else magnitude[thin], axis)
     sure = coherence > 0.5
     both = sure[1:] & sure[:-1]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from mensura.scan import BoolArray, FloatArray
 
+Doubles = NDArray[np.float64]
+
 
 class Status(IntEnum):
     """How the fit of a voxel ended; every code but OK goes with a value that is not a number."""
@@ -19,9 +21,15 @@ class Status(IntEnum):
     NO_SIGNAL = 1
     """The data are missing, not finite, or zero."""
     OUT_OF_BOUNDS = 2
-    """The estimate lies where the data cannot tell it from infinity."""
+    """The estimate lies where the data cannot tell it from infinity, or at a bound."""
     NOT_CONVERGED = 3
     """The iteration did not come to rest."""
+    NOT_IDENTIFIABLE = 4
+    """With this protocol the data do not tell the parameters apart: a standard error as large as its value."""
+    BELOW_NOISE = 5
+    """No point stands out of the noise."""
+    CORRUPTED = 6
+    """So many points were rejected that those left do not tell the parameters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +37,23 @@ class Fit:
     """A fit of `n` voxels by `p` parameters.
 
     `values` and their standard deviations `errors` (n, p) are NaN where `status` (n, codes of `Status`) is not
-    OK; `residual` (n) is the root mean square of data minus model, in the data's unit.
+    OK; `residual` (n) is the root mean square of data minus model, in the data's unit. What follows is None for
+    closed forms: `weights` (n, m), 0 for a rejected point; `correlation` (n, p, p) of the parameters; `r_squared`
+    (n), the share of the data's variance that the model explains; `chi_squared` (n), the weighted sum of squared
+    residuals over the noise's variance, NaN where that is not known; `aic` (n), Akaike's criterion, to compare models
+    on the same data; `freedom` (n), how many points more than parameters.
     """
 
     values: FloatArray
     errors: FloatArray
     status: NDArray[np.uint8]
     residual: FloatArray
+    weights: FloatArray | None = None
+    correlation: FloatArray | None = None
+    r_squared: FloatArray | None = None
+    chi_squared: FloatArray | None = None
+    aic: FloatArray | None = None
+    freedom: NDArray[np.int16] | None = None
 
     def maps(self, mask: BoolArray, parameter: int) -> tuple[FloatArray, FloatArray, NDArray[np.uint8]]:
         """The mask whose voxels were fitted → volumes of one parameter, its standard deviation and the status.

@@ -1,0 +1,9 @@
+"""One batched, bounded fitter of any signal model to every voxel, with standard errors and the reason of a failure."""
+
+from __future__ import annotations
+
+from mensura.fit.model import Parameter, SignalModel
+from mensura.fit.result import Fit, Status
+from mensura.fit.voxels import fit_voxels
+
+__all__ = ["Fit", "Parameter", "SignalModel", "Status", "fit_voxels"]

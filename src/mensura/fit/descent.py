@@ -1,0 +1,169 @@
+"""From a start to the best values: Levenberg and Marquardt's steps, linear parameters projected out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from mensura.fit import algebra
+from mensura.fit.likelihood import LIKELIHOODS, Scored
+from mensura.fit.model import SignalModel
+from mensura.fit.start import search
+from mensura.fit.task import Found, Task
+
+Doubles = NDArray[np.float64]
+Report = Callable[[int, int, float], None]
+
+CHUNK = 4096
+"""Voxels that are fitted together: their data stay in the processor's cache."""
+MAX_ITER = 60
+SETTLED = 1e-4
+"""Squared length of a step, in standard errors, that ends the iteration: the next would be of the square of it."""
+STILL = 1e-9
+"""Length of a step in the parameters' coordinates that ends it as well, for data without noise."""
+FREE = 1e-2
+"""Damping below which a step is as long as it should be."""
+STUCK = 1e12
+"""Damping at which no step of any length helps: the values are as good as numbers can be."""
+
+
+class State(NamedTuple):
+    """Where the voxels are: values (n, p), basis (n, m, k), signals, residuals and weights (n, m), cost (n)."""
+
+    values: Doubles
+    basis: Doubles
+    signal: Doubles
+    residual: Doubles
+    weight: Doubles
+    cost: Doubles
+
+
+Evaluate = Callable[[Task, Doubles], State]
+
+
+def solve(
+    task: Task, likelihood: str = "gaussian", start: Doubles | None = None, monitor: Report | None = None
+) -> Found:
+    """Every voxel's best values, chunk by chunk on all threads; `start` (n, p), or the best of a dictionary."""
+    pieces = [slice(at, at + CHUNK) for at in range(0, max(len(task.data), 1), CHUNK)]
+
+    def one(piece: slice) -> Found:
+        return _solved(task.part(piece), likelihood, None if start is None else start[piece])
+
+    found = []
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        for made in pool.map(one, pieces):
+            found.append(made)
+            if monitor is not None:
+                monitor(len(found), len(pieces), 0.0)
+    return Found.joined(found)
+
+
+def _solved(task: Task, likelihood: str, start: Doubles | None) -> Found:
+    values = search(task.model, task.points, task.data, task.known) if start is None else start
+    found = _descended(task, projected, values)
+    if likelihood != "gaussian":
+        found = _descended(task, scored(LIKELIHOODS[likelihood]), found.values)
+    return found
+
+
+def projected(task: Task, values: Doubles) -> State:
+    """Least squares, the linear parameters being the best there are for the others."""
+    model, basis = task.model, _basis(task, values)
+    if not model.linear:
+        signal = model.signal(task.points, values, task.known)
+        residual = task.data - signal
+        return State(
+            values, basis, signal, residual, task.weight, 0.5 * np.sum(task.weight * residual**2, axis=1)
+        )
+    amplitudes, residual, cost = algebra.project(basis, task.data, task.weight)
+    values = values.copy()
+    values[:, model.linear] = amplitudes
+    return State(values, basis, task.data - residual, residual, task.weight, cost)
+
+
+def scored(score: Callable[[Doubles, Doubles], Scored]) -> Evaluate:
+    """Any likelihood, by its pseudo-residuals and information, in units of the data."""
+
+    def evaluate(task: Task, values: Doubles) -> State:
+        assert task.noise is not None
+        sigma = task.noise[:, None]
+        signal = task.model.signal(task.points, values, task.known)
+        residual, information, cost = score(task.data / sigma, signal / sigma)
+        total = np.sum(task.weight * cost, axis=1) * task.noise**2
+        return State(values, _basis(task, values), signal, residual * sigma, task.weight * information, total)
+
+    return evaluate
+
+
+def _basis(task: Task, values: Doubles) -> Doubles:
+    return np.ascontiguousarray(task.model.basis(task.points, values, task.known))
+
+
+def _descended(task: Task, evaluate: Evaluate, values: Doubles) -> Found:
+    """Steps until they are small beside the standard errors; those that do not help are taken back and damped."""
+    model, freedom = task.model, np.maximum(task.freedom, 1)
+    state = State(*(np.array(a) for a in evaluate(task, values)))
+    damping, converged = np.full(len(values), 1e-3), np.zeros(len(values), bool)
+    active, part = np.arange(len(values)), task
+    for _ in range(MAX_ITER):
+        now = state if part is task else State(*(a[active] for a in state))
+        step, gain = algebra.steps(
+            columns_of(part, now), now.residual, now.weight, len(model.linear), damping[active]
+        )
+        moved = _moved(model, now.values, step)
+        trial = evaluate(part, moved)
+        better = trial.cost <= now.cost * (1 + 1e-15)
+        small = better & (damping[active] < FREE) & (gain <= SETTLED * now.cost / freedom[active])
+        done = small | (_distance(model, moved, now.values) < STILL) | (damping[active] > STUCK)
+        for mine, its in zip(state, trial, strict=True):
+            mine[active[better]] = its[better]
+        damping[active] *= np.where(better, 0.1, 10)
+        converged[active[done]] = True
+        if done.all():
+            break
+        if done.any():
+            active = active[~done]
+            part = task.part(active)
+    inverse = inverse_normal(task, state)
+    return Found(state.values, state.residual, state.cost, inverse, converged)
+
+
+def inverse_normal(task: Task, state: State) -> Doubles:
+    """(CᵀWC)⁻¹ by the coordinates of all parameters, in the order of the table (n, p, p); NaN where it has none."""
+    back = np.argsort([*task.model.linear, *task.model.nonlinear])
+    return algebra.inverses(columns_of(task, state), state.weight)[:, back][:, :, back]
+
+
+def columns_of(task: Task, state: State) -> Doubles:
+    """Derivatives of the signal by all coordinates, linear ones first."""
+    if not task.model.nonlinear:
+        return state.basis
+    slopes = task.model.slopes(task.points, state.values, task.known, state.signal)
+    return np.concatenate([state.basis, slopes], axis=2)
+
+
+def _moved(model: SignalModel, values: Doubles, step: Doubles) -> Doubles:
+    """Values one step on, inside the bounds."""
+    moved = np.empty_like(values)
+    for place, i in enumerate([*model.linear, *model.nonlinear]):
+        parameter = model.parameters[i]
+        low, high = parameter.inside(np.array([parameter.lower, parameter.upper]))
+        on = np.clip(parameter.inside(values[:, i]) + step[:, place], low, high)
+        moved[:, i] = np.clip(parameter.outside(on), parameter.lower, parameter.upper)
+    return moved
+
+
+def _distance(model: SignalModel, one: Doubles, other: Doubles) -> Doubles:
+    """The longest of the nonlinear parameters' ways, in their coordinates."""
+    ways = [
+        np.abs(p.inside(one[:, i]) - p.inside(other[:, i]))
+        for i, p in enumerate(model.parameters)
+        if not p.linear
+    ]
+    return np.max(ways, axis=0) if ways else np.zeros(len(one))

@@ -1,0 +1,114 @@
+"""A fit to be done, checked once: the data, what weighs, and what is known of every voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mensura.fit.model import SignalModel
+from mensura.scan import ScanError
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Values (n, p), residuals (n, m), ½ Σ w r² (n), inverse normal matrices (n, p, p) in coordinates, and success."""
+
+    values: Doubles
+    residual: Doubles
+    cost: Doubles
+    inverse: Doubles
+    converged: NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, parts: list[Found]) -> Self:
+        """Chunks one after the other."""
+        return cls(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__)
+        )
+
+    def where(self, better: NDArray[np.bool_], other: Found) -> Found:
+        """This one, with `other` in the voxels that are better there."""
+
+        def chosen(name: str) -> Any:
+            mine, its = getattr(self, name), getattr(other, name)
+            return np.where(better.reshape(-1, *[1] * (mine.ndim - 1)), its, mine)
+
+        return Found(*(chosen(name) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data (n, m) and weights (n, m), both 0 where a point is missing; known numbers or (n, 1); noise (n) or None."""
+
+    model: SignalModel
+    points: Doubles
+    data: Doubles
+    weight: Doubles
+    known: Mapping[str, Any]
+    noise: Doubles | None
+
+    @classmethod
+    def of(
+        cls,
+        model: SignalModel,
+        points: ArrayLike,
+        data: ArrayLike,
+        known: Mapping[str, Any] | None = None,
+        weights: ArrayLike | None = None,
+        noise: ArrayLike | None = None,
+    ) -> Self:
+        """ScanError for shapes that do not fit, or fewer points than parameters."""
+        x, y = np.asarray(points, np.float64), np.array(data, np.float64, ndmin=2)
+        n, m = y.shape
+        if m < len(model.parameters):
+            raise ScanError(
+                f"{model.name} has {len(model.parameters)} parameters, but there are {m} points; measure more"
+            )
+        given = {name: _own(name, value, n) for name, value in (known or {}).items()}
+        weight = np.broadcast_to(
+            np.float64(1) if weights is None else np.asarray(weights, np.float64), (n, m)
+        )
+        good = np.isfinite(y) & np.isfinite(weight) & (weight >= 0)
+        for value in given.values():
+            good &= np.isfinite(value) if np.ndim(value) else True
+        filled = {name: np.where(np.isfinite(v), v, 1) if np.ndim(v) else v for name, v in given.items()}
+        sigma = None if noise is None else np.broadcast_to(np.asarray(noise, np.float64), (n,))
+        made = model.size(x, filled)
+        if made != m:
+            raise ScanError(
+                f"{model.name} makes {made} points of this protocol, the data have {m}; check both"
+            )
+        return cls(model, x, np.where(good, y, 0), np.where(good, weight, 0), filled, sigma)
+
+    def part(self, which: Any) -> Task:
+        """Some of the voxels."""
+        known = {name: value[which] if np.ndim(value) else value for name, value in self.known.items()}
+        noise = None if self.noise is None else self.noise[which]
+        return replace(self, data=self.data[which], weight=self.weight[which], known=known, noise=noise)
+
+    @property
+    def counted(self) -> Doubles:
+        """How many points count in each voxel."""
+        return np.asarray(np.sum(self.weight > 0, axis=1), np.float64)
+
+    @property
+    def freedom(self) -> Doubles:
+        """Points that count, less parameters."""
+        return self.counted - len(self.model.parameters)
+
+
+def _own(name: str, value: Any, n: int) -> Any:
+    """A number as it is; an array as (n, 1)."""
+    if not isinstance(value, np.ndarray) or value.ndim == 0:
+        return value
+    if value.shape != (n,):
+        raise ScanError(
+            f"{name} has the shape {value.shape} for {n} voxels; give one value, or one per voxel"
+        )
+    return value.astype(np.float64)[:, None]
