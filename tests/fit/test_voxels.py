@@ -128,7 +128,9 @@ def test_corrupted_points_are_found_and_do_not_count(kind: str, loss: str) -> No
     assert fit.weights is not None
     rejected = fit.weights == 0
     assert error(plain) > error(clean) + 0.03
-    assert error(fit) < 1.05 * error(fit_voxels(RECOVERY, TIMES, data, weights=~bad))  # as if it had been told
+    assert error(fit) < 1.05 * error(
+        fit_voxels(RECOVERY, TIMES, data, weights=~bad)
+    )  # as if it had been told
     assert np.mean((bad | ((np.arange(8) == 5) & (kind == "one volume scaled")))[rejected]) > 0.9
     assert np.mean(rejected[bad]) > 0.9
 

@@ -90,3 +90,23 @@ def spin_echo_train(
     starts = amplitude * np.sin(relative * excitation)
     _trains(starts, relative * refocusing, slow, fast, float(echo_spacing), signals)
     return signals.reshape(*shape, echoes)
+
+
+def trains(m0: Doubles, t2: Doubles, b1: Doubles, protocol: tuple[int, float, float, float]) -> Doubles:
+    """m0, T2 (s), B1, all (n, 1) → echoes (n, m), in one thread; protocol: echoes, spacing (s), angle (rad), T1 (s)."""
+    shape = np.broadcast_shapes(np.shape(m0), np.shape(t2), np.shape(b1))
+    each = [np.broadcast_to(a, shape).ravel().astype(np.float64) for a in (m0, t2, b1)]
+    count, spacing, angle, t1 = protocol
+    echoes = np.empty((each[0].size, count))
+    _fill(each[0], each[1], each[2], spacing, angle, t1, echoes)
+    return echoes
+
+
+@njit(cache=True, nogil=True)
+def _fill(
+    m0: Doubles, t2: Doubles, b1: Doubles, spacing: float, angle: float, t1: float, echoes: Doubles
+) -> None:
+    left1 = np.exp(-spacing / t1)
+    for v in range(m0.size):
+        start = m0[v] * np.sin(b1[v] * np.pi / 2)
+        _train(start, b1[v] * angle, left1, np.exp(-spacing / t2[v]), echoes[v])

@@ -1,0 +1,70 @@
+"""What a relaxometry model gives for every voxel: maps with their errors, and why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mensura.fit import Fit, Status
+from mensura.scan import FloatArray
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """`maps`: name (a BIDS suffix) → values and standard deviations (n), NaN where `status` (n) is not OK.
+
+    `fit` is what the maps were made of, where they come from a fit.
+    """
+
+    maps: Mapping[str, tuple[FloatArray, FloatArray]]
+    status: NDArray[np.uint8]
+    fit: Fit | None = None
+
+    @classmethod
+    def of(cls, fit: Fit, **columns: int) -> Self:
+        """Parameters of a fit under the names of maps."""
+        return cls({n: (fit.values[:, c], fit.errors[:, c]) for n, c in columns.items()}, fit.status, fit)
+
+    @classmethod
+    def closed(cls, status: NDArray[np.uint8], **maps: tuple[Any, Any]) -> Self:
+        """Closed forms: values and errors, both NaN where the status is not OK."""
+        good = status == Status.OK
+        made = {
+            name: tuple(np.where(good, a, np.nan).astype(np.float32) for a in pair)
+            for name, pair in maps.items()
+        }
+        return cls(made, status)  # type: ignore[arg-type]
+
+    def replaced(self, which: NDArray[np.bool_], others: Estimates) -> Estimates:
+        """With what others found in some of the voxels; the fit is that of all before."""
+        status, maps = self.status.copy(), {}
+        status[which] = others.status
+        for name, pair in self.maps.items():
+            new = tuple(a.copy() for a in pair)
+            for mine, its in zip(new, others.maps[name], strict=True):
+                mine[which] = its
+            maps[name] = new
+        return replace(self, maps=maps, status=status)  # type: ignore[arg-type]
+
+    def derived(self, name: str, value: Any, error: Any) -> Estimates:
+        """With one more map."""
+        pair = (np.asarray(value, np.float32), np.asarray(error, np.float32))
+        return replace(self, maps={**self.maps, name: pair})
+
+
+def propagated(fit: Fit, slopes: Mapping[int, Any]) -> Doubles:
+    """∂f/∂parameter (n) of some parameters → standard deviation of f, with the parameters' correlation."""
+    assert fit.correlation is not None
+    variance = np.zeros(len(fit.values))
+    for i, one in slopes.items():
+        for j, other in slopes.items():
+            variance += (
+                one * other * fit.correlation[:, i, j] * fit.errors[:, i].astype(float) * fit.errors[:, j]
+            )
+    return np.sqrt(np.maximum(variance, 0))

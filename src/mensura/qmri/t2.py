@@ -1,0 +1,169 @@
+"""Spin echoes → T2: plain decay, trains with imperfect refocusing, and the spectrum that holds the myelin water."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mensura.fit import Parameter, SignalModel, Status, fit_voxels
+from mensura.methods import Tunable
+from mensura.qmri import epg, equations
+from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
+from mensura.qmri.estimates import Estimates
+from mensura.qmri.spectra import spectra
+from mensura.scan import FloatArray, ScanError
+
+Doubles = NDArray[np.float64]
+
+SHORTEST, LONGEST = 0.002, 4.0
+"""Bounds of T2, s."""
+M0 = Parameter("m0", "arbitrary", linear=True)
+OFFSET = Parameter("offset", "arbitrary", linear=True)
+T2 = Parameter("t2", "s", SHORTEST, LONGEST, starts=40)
+B1 = Parameter("b1", "1", 0.4, 1.001, starts=16)
+"""B1 above nominal looks like as much below: the train of 180° − x is that of 180° + x but for its size."""
+
+RefocusingAngle = Annotated[float, Tunable("rad", "nominal angle of the refocusing pulses")]
+T1Guess = Annotated[float, Tunable("s", "T1 of the tissue, which matters little")]
+
+
+def _decay(times: Any, m0: Any, t2: Any) -> Any:
+    return equations.exponential_decay(times, m0, 1 / t2)
+
+
+def _raised(times: Any, m0: Any, offset: Any, t2: Any) -> Any:
+    return _decay(times, m0, t2) + offset
+
+
+DECAY = SignalModel("decay", _decay, (M0, T2), "10.1103/PhysRev.80.580")
+RAISED = SignalModel("decay on an offset", _raised, (M0, OFFSET, T2), "10.1103/PhysRev.80.580")
+
+
+def spin_echo(
+    signals: FloatArray,
+    echo_times: Sequence[float],
+    *,
+    offset: Annotated[
+        Literal["none", "fitted"], Tunable("", "a constant below the decay, as of noise or stray signal")
+    ] = "none",
+    skip: Annotated[int, Tunable("1", "first echoes that are left out, as the first of a CPMG train")] = 0,
+    noise: Noise = 0.0,
+    loss: Loss = "none",
+    likelihood: Likelihood = "gaussian",
+) -> Estimates:
+    """Signals (n, m), echo times (s) → T2 (s) and M0, each with its error; M0 e^{−TE/T2}, with or without an offset.
+
+    For single spin echoes, or trains with perfect refocusing; else T2 is too long by a tenth to a third (see
+    `spin_echo_train`). Raises ScanError for too few echoes.
+    """
+    times, data = _checked(signals, echo_times)
+    model = RAISED if offset == "fitted" else DECAY
+    fit = fit_voxels(
+        model, times[skip:], data[:, skip:], noise=known_noise(noise), loss=loss, likelihood=likelihood
+    )
+    if offset == "fitted":
+        return Estimates.of(fit, T2map=2, M0map=0, offsetmap=1)
+    return Estimates.of(fit, T2map=1, M0map=0)
+
+
+def _train(echoes: Any, m0: Any, t2: Any, b1: Any, spacing: float, angle: float, t1: float) -> Any:
+    return epg.trains(m0, t2, b1, (np.size(echoes), spacing, angle, t1))
+
+
+def _train_of(echoes: Any, m0: Any, t2: Any, b1: Any, spacing: float, angle: float, t1: float) -> Any:
+    return epg.trains(m0, t2, np.broadcast_to(b1, np.shape(t2)), (np.size(echoes), spacing, angle, t1))
+
+
+TRAIN = SignalModel("spin echo train", _train, (M0, T2, B1), "10.1002/cmr.1820030302")
+
+
+def spin_echo_train(
+    signals: FloatArray,
+    echo_times: Sequence[float],
+    *,
+    b1: FloatArray | None = None,
+    refocusing_angle: RefocusingAngle = np.pi,
+    t1: T1Guess = 1.0,
+    noise: Noise = 0.0,
+    loss: Loss = "none",
+    likelihood: Likelihood = "gaussian",
+) -> Estimates:
+    """Signals (n, m) of a CPMG train, echo times (s, equally spaced) → T2 (s), M0 and B1, each with its error.
+
+    The extended phase graph of the train, so that stimulated echoes do not lengthen T2. B1 multiplies excitation and
+    refocusing; it is fitted (0.4 to 1: above 1 it cannot be told from below), or given for each voxel, as the slice
+    profile leaves it. Close to 1 the echoes hardly tell it: where the fit fails, B1 is taken as 1, without an error.
+    Hennig 1991, doi:10.1002/cmr.1820030302; Lebel & Wilman 2010, doi:10.1002/mrm.22487.
+    Raises ScanError for unequal spacing.
+    """
+    times, data = _checked(signals, echo_times)
+    spacing = float(times[0])
+    if not np.allclose(np.diff(times), spacing, rtol=0.02):
+        raise ScanError(
+            f"the echoes of a train are equally spaced from the excitation on, not at {times.round(5).tolist()} s;"
+            " take spin_echo for single echoes"
+        )
+    known: dict[str, Any] = {"spacing": spacing, "angle": float(refocusing_angle), "t1": float(t1)}
+    how: dict[str, Any] = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
+    given = SignalModel(TRAIN.name, _train_of, (M0, T2), TRAIN.doi)
+    if b1 is not None:
+        fit = fit_voxels(given, times, data, known={**known, "b1": np.asarray(b1, np.float64)}, **how)
+        return Estimates.of(fit, T2map=1, M0map=0)
+    made = Estimates.of(fit_voxels(TRAIN, times, data, known=known, **how), T2map=1, M0map=0, TB1map=2)
+    flat = np.isin(made.status, (Status.OUT_OF_BOUNDS, Status.NOT_CONVERGED, Status.NOT_IDENTIFIABLE))
+    if not flat.any():
+        return made
+    ideal = fit_voxels(given, times, data[flat], known={**known, "b1": 1.0}, **how)
+    nominal = (np.where(ideal.status == Status.OK, 1, np.nan), np.full(len(ideal.status), np.nan))
+    return made.replaced(flat, Estimates.of(ideal, T2map=1, M0map=0).derived("TB1map", *nominal))
+
+
+def spectrum(
+    signals: FloatArray,
+    echo_times: Sequence[float],
+    *,
+    b1: FloatArray | None = None,
+    refocusing_angle: RefocusingAngle = np.pi,
+    t1: T1Guess = 1.0,
+    components: Annotated[int, Tunable("1", "T2 values, evenly spaced by their logarithm")] = 40,
+    shortest: Annotated[float, Tunable("s", "smallest T2")] = 0.008,
+    longest: Annotated[float, Tunable("s", "largest T2")] = 2.0,
+    cutoff: Annotated[float, Tunable("s", "T2 below which water is myelin's")] = 0.04,
+    misfit: Annotated[float, Tunable("1", "by how much χ² may grow for the sake of smoothness")] = 1.02,
+) -> Estimates:
+    """Signals (n, m) of a CPMG train, echo times (s) → myelin water fraction (%) and geometric mean T2 (s).
+
+    Non-negative least squares on a spectrum of T2, with ‖spectrum‖² weighted so that χ² grows by the factor `misfit`;
+    B1 is given, or the best of a few, without smoothness. No error is told: the status says where there is no signal.
+    Whittall & MacKay 1989, doi:10.1016/0022-2364(89)90011-5; Prasloski et al. 2012, doi:10.1002/mrm.23157.
+    """
+    times, data = _checked(signals, echo_times)
+    grid = np.geomspace(shortest, longest, components)
+    status = np.full(len(data), Status.OK, np.uint8)
+    status[~np.isfinite(data).all(axis=1) | ~np.any(data, axis=1)] = Status.NO_SIGNAL
+    relative = None if b1 is None else np.asarray(b1, np.float64)
+    protocol = (times.size, float(times[0]), float(refocusing_angle), float(t1))
+    weights, found = spectra(
+        np.where(status[:, None] == Status.OK, data, 1.0), grid, relative, (protocol, misfit)
+    )
+    total = np.maximum(weights.sum(axis=1), 1e-300)
+    fraction = 100 * weights[:, grid < cutoff].sum(axis=1) / total
+    mean = np.exp(weights @ np.log(grid) / total)
+    unknown = np.full(len(data), np.nan)
+    return Estimates.closed(
+        status, MWFmap=(fraction, unknown), T2map=(mean, unknown), TB1map=(found, unknown)
+    )
+
+
+def _checked(signals: FloatArray, echo_times: Sequence[float]) -> tuple[Doubles, Doubles]:
+    times, data = np.asarray(echo_times, np.float64), np.asarray(signals, np.float64)
+    if data.shape[1] != times.size:
+        raise ScanError(f"there are {data.shape[1]} images but {times.size} echo times; give one for each")
+    if times.max(initial=0) > 10:
+        raise ScanError(f"echo times up to {times.max():g} s look like milliseconds; give seconds")
+    if np.any(np.diff(times) <= 0) or np.any(times <= 0):
+        raise ScanError(f"echo times rise from above 0, but they are {times.tolist()} s; sort the images")
+    return times, data

@@ -1,0 +1,257 @@
+"""Every fitted model gives back what its signals were made of, and errors that repeats confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mensura.fit import Status
+from mensura.qmri import b1, equations, mt, t1, t2
+from mensura.qmri.epg import spin_echo_train
+from mensura.qmri.estimates import Estimates
+from mensura.scan import ScanError
+
+N = 3000
+TI = (0.03, 0.1, 0.25, 0.5, 0.9, 1.5, 2.5, 4.0)
+ANGLES = tuple(np.deg2rad([2, 5, 10, 15, 20, 30]))
+ECHOES = tuple(0.012 * np.arange(1, 13))
+TRAIN = tuple(0.01 * np.arange(1, 33))
+Made = tuple[np.ndarray, dict[str, np.ndarray], Callable[[np.ndarray], Estimates]]
+
+
+def spread(low: float, high: float, seed: int) -> np.ndarray:
+    made: np.ndarray = np.exp(np.random.default_rng(seed).uniform(np.log(low), np.log(high), N))
+    return made
+
+
+def recovery() -> Made:
+    long = spread(0.15, 3, 0)
+    efficiency = np.random.default_rng(1).uniform(0.85, 1, N)
+    signal = equations.inversion_recovery(
+        np.asarray(TI), 1000.0, long[:, None], efficiency=efficiency[:, None], repetition_time=6.0
+    )
+    truth = {"T1map": long, "M0map": np.full(N, 1000.0), "IEmap": efficiency}
+    return signal, truth, lambda s: t1.inversion_recovery(s, TI, repetition_time=6.0)
+
+
+def magnitude_recovery() -> Made:
+    signal, truth, _ = recovery()
+    return np.abs(signal), truth, lambda s: t1.inversion_recovery(s, TI, repetition_time=6.0)
+
+
+def saturation() -> Made:
+    long = spread(0.15, 3, 2)
+    signal = equations.saturation_recovery(np.asarray(TI), 1000.0, long[:, None], efficiency=0.95)
+    return signal, {"T1map": long, "M0map": np.full(N, 1000.0)}, lambda s: t1.saturation_recovery(s, TI)
+
+
+def variable_angles() -> Made:
+    long, relative = spread(0.2, 4, 3), np.random.default_rng(4).uniform(0.7, 1.3, N)
+    signal = equations.spoiled_gradient_echo(
+        np.asarray(ANGLES), 1000.0, long[:, None], repetition_time=0.02, b1=relative[:, None]
+    )
+    truth = {"T1map": long, "M0map": np.full(N, 1000.0)}
+    return signal, truth, lambda s: t1.variable_flip_angle(s, ANGLES, repetition_time=0.02, b1=relative)
+
+
+def linear_angles() -> Made:
+    signal, truth, _ = variable_angles()
+    relative = np.random.default_rng(4).uniform(0.7, 1.3, N)
+    return signal, truth, lambda s: t1.despot1(s, ANGLES, repetition_time=0.02, b1=relative)
+
+
+def decay() -> Made:
+    short = spread(0.015, 0.2, 5)
+    signal = equations.exponential_decay(np.asarray(ECHOES), 1000.0, 1 / short[:, None])
+    return signal, {"T2map": short, "M0map": np.full(N, 1000.0)}, lambda s: t2.spin_echo(s, ECHOES)
+
+
+def raised_decay() -> Made:
+    signal, truth, _ = decay()
+    truth = {**truth, "offsetmap": np.full(N, 100.0)}
+    return signal + 100, truth, lambda s: t2.spin_echo(s, ECHOES, offset="fitted")
+
+
+def train() -> Made:
+    short, relative = spread(0.02, 0.2, 6), np.random.default_rng(7).uniform(0.5, 0.9, N)
+    signal = 1000 * spin_echo_train(1.0, short, t1=1.0, echo_spacing=0.01, echoes=32, b1=relative)
+    truth = {"T2map": short, "TB1map": relative, "M0map": np.full(N, 1000.0)}
+    return signal, truth, lambda s: t2.spin_echo_train(s, TRAIN)
+
+
+def train_with_b1() -> Made:
+    short, relative = spread(0.02, 0.2, 6), np.random.default_rng(7).uniform(0.6, 1.2, N)
+    signal = 1000 * spin_echo_train(1.0, short, t1=1.0, echo_spacing=0.01, echoes=32, b1=relative)
+    return signal, {"T2map": short}, lambda s: t2.spin_echo_train(s, TRAIN, b1=relative)
+
+
+def pair_of_angles() -> Made:
+    relative = np.random.default_rng(8).uniform(0.4, 1.4, N)
+    angles = (np.pi / 3, 2 * np.pi / 3)
+    signal = equations.double_angle(np.asarray(angles), 1000.0, b1=relative[:, None])
+    return signal, {"TB1map": relative}, lambda s: b1.double_angle(s, angles, noise=10.0)
+
+
+def stimulated() -> Made:
+    relative = np.random.default_rng(9).uniform(0.5, 1.4, N)
+    how = {"flip_angle": np.pi / 3, "mixing_time": 0.03}
+    signal = equations.spin_and_stimulated_echo(
+        how["flip_angle"], 1000.0, 1.0, mixing_time=how["mixing_time"], b1=relative
+    )
+    return signal, {"TB1map": relative}, lambda s: b1.spin_and_stimulated_echo(s, **how, noise=10.0)
+
+
+MODELS = [
+    *(recovery, magnitude_recovery, saturation, variable_angles, linear_angles, decay, raised_decay),
+    *(train, train_with_b1, pair_of_angles, stimulated),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
+def test_without_noise_everything_comes_back(model: Callable[[], Made]) -> None:
+    signal, truth, fitted = model()
+    found = fitted(signal)
+    assert (found.status == Status.OK).all()
+    for name, true in truth.items():
+        assert np.max(np.abs(found.maps[name][0] / true - 1)) < 1e-3, name
+
+
+@pytest.mark.parametrize("snr", [50, 200])
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
+def test_errors_hold_the_truth_as_often_as_they_say(model: Callable[[], Made], snr: float) -> None:
+    """Unknown noise but for two images: the interval is Student's, with as many degrees of freedom."""
+    signal, truth, fitted = model()
+    if model in (pair_of_angles, stimulated):
+        snr = 100  # they were told so
+    largest = 1000 if model in (pair_of_angles, stimulated) else np.median(np.abs(signal).max(axis=1))
+    noise = largest / snr * np.random.default_rng(10).standard_normal(signal.shape)
+    if model is magnitude_recovery:
+        found = fitted(np.abs(recovery()[0] + noise))
+    else:
+        found = fitted(signal + noise)
+    for name, true in truth.items():
+        if model is train and name == "M0map":
+            continue  # 1/sin(B1·90°) bends too much for a first-order error
+        value, error = found.maps[name]
+        good = np.isfinite(error) & (found.status == Status.OK)
+        bias = np.median((value - true)[good] / error[good])
+        freedom = np.inf if signal.shape[1] == 2 else float(found.fit.freedom[0]) if found.fit else 4.0
+        inside = np.abs(value - true)[good] < students(freedom) * error[good]
+        assert good.mean() > 0.75, name
+        assert abs(bias) < (0.2 if model is linear_angles else 0.12), (
+            name
+        )  # lines through transformed noise lean
+        assert 0.925 < inside.mean() < 0.975, name
+
+
+def students(freedom: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, freedom)) if np.isfinite(freedom) else 1.96
+
+
+def test_what_b1_costs_is_undone() -> None:
+    """A B1 of 0.9 makes T1 a fifth too short, and the correction mends it."""
+    signal = equations.spoiled_gradient_echo(
+        np.asarray(ANGLES), 1000.0, np.full((5, 1), 1.0), repetition_time=0.02, b1=0.9
+    )
+    plain = t1.variable_flip_angle(signal, ANGLES, repetition_time=0.02)
+    assert np.allclose(plain.maps["T1map"][0], 0.81, atol=0.03)
+
+
+def test_look_locker_undoes_the_readouts() -> None:
+    times = np.arange(0.1, 4, 0.1)
+    true = np.array([0.3, 0.8, 1.5])
+    angle = np.deg2rad(5)
+    signal = equations.look_locker(1000.0, true, flip_angle=angle, readout_times=times, cycle_time=60.0)
+    found = t1.look_locker(signal, tuple(times))
+    assert np.allclose(found.maps["T1map"][0], true, rtol=0.01)
+    assert (found.maps["T1starmap"][0] < true).all()
+
+
+def test_actual_flip_angle_within_its_approximation() -> None:
+    relative = np.linspace(0.5, 1.3, 50)
+    times = (0.02, 0.1)
+    signal = equations.actual_flip_angle(
+        1000.0, 1.2, flip_angle=np.deg2rad(60), repetition_times=times, b1=relative
+    )
+    found = b1.actual_flip_angle(signal, times, flip_angle=np.deg2rad(60))
+    assert np.max(np.abs(found.maps["TB1map"][0] / relative - 1)) < 0.02
+    with pytest.raises(ScanError, match="swap"):
+        b1.actual_flip_angle(signal, times[::-1], flip_angle=1.0)
+
+
+def test_bloch_siegert_over_a_turn() -> None:
+    relative = np.linspace(0.3, 1.4, 40)
+    shift = 1.2 * relative**2
+    phases = np.angle(np.exp(1j * np.stack([0.4 + shift, 0.4 - shift], 1)))
+    found = b1.bloch_siegert(phases, constant=1.2, noise=0.01)
+    assert np.allclose(found.maps["TB1map"][0], relative, rtol=1e-5)
+
+
+def test_saturation_by_magnetization_transfer() -> None:
+    """Signals made with δ = 1.5 % give δ and T1 back to the few per cent of the rational approximation."""
+    angles, times = np.deg2rad([6.0, 6.0, 20.0]), (0.025, 0.025, 0.018)
+    true = np.array([0.8, 1.0, 1.4])
+    signal = np.stack(
+        [
+            equations.mt_spoiled_gradient_echo(
+                angle, 1000.0, true, 0.015 if i == 0 else 0.0, repetition_time=times[i]
+            )
+            for i, angle in enumerate(angles)
+        ],
+        1,
+    )
+    found = mt.magnetization_transfer_saturation(signal, angles, repetition_times=times, noise=1.0)
+    assert np.allclose(found.maps["MTsat"][0], 1.5, rtol=0.05)
+    assert np.allclose(found.maps["T1map"][0], true, rtol=0.03)
+    ratio = mt.magnetization_transfer_ratio(signal[:, [1, 0]], noise=1.0)
+    assert np.allclose(ratio.maps["MTRmap"][0], 100 * (1 - signal[:, 0] / signal[:, 1]), rtol=1e-5)
+
+
+def test_errors_of_transfer_are_what_repeats_scatter_by() -> None:
+    angles, times = np.deg2rad([6.0, 6.0, 20.0]), (0.025, 0.025, 0.018)
+    clean = np.array([
+        equations.mt_spoiled_gradient_echo(a, 1000.0, 1.0, d, repetition_time=tr)
+        for a, d, tr in zip(angles, (0.015, 0, 0), times, strict=True)
+    ])  # fmt: skip
+    signal = clean + 0.3 * np.random.default_rng(11).standard_normal((20_000, 3))
+    found = mt.magnetization_transfer_saturation(signal, angles, repetition_times=times, noise=0.3)
+    for values, errors in found.maps.values():
+        assert np.std(values) == pytest.approx(np.median(errors), rel=0.05)
+
+
+def test_myelin_water_is_seen() -> None:
+    relative = np.random.default_rng(12).uniform(0.7, 1, 200)
+    parts = [
+        spin_echo_train(1.0, np.full(200, s), t1=1.0, echo_spacing=0.01, echoes=32, b1=relative)
+        for s in (0.015, 0.08)
+    ]
+    for share in (0.0, 0.1, 0.2):
+        clean = 1000 * (share * parts[0] + (1 - share) * parts[1])
+        noisy = clean + np.random.default_rng(13).standard_normal(clean.shape)
+        found = t2.spectrum(noisy, TRAIN)
+        assert np.median(found.maps["MWFmap"][0]) == pytest.approx(100 * share, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda s: t1.inversion_recovery(s, [1e3 * t for t in TI]), "milliseconds"),
+        (lambda s: t1.inversion_recovery(s, TI[:5]), "one for each"),
+        (lambda s: t1.inversion_recovery(s, [-0.1, *TI[1:]]), "negative"),
+        (lambda s: t1.variable_flip_angle(s, np.full(8, 0.1), repetition_time=0.02), "two different"),
+        (lambda s: t1.variable_flip_angle(s, np.arange(2, 10), repetition_time=0.02), "between 0 and π"),
+        (lambda s: t1.variable_flip_angle(s, np.linspace(0.1, 1, 8), repetition_time=900.0), "milliseconds"),
+        (lambda s: t2.spin_echo(s, 10.0 * np.arange(1, 9)), "milliseconds"),
+        (lambda s: t2.spin_echo(s, ECHOES[8::-1][:8]), "sort"),
+        (lambda s: t2.spin_echo_train(s, np.geomspace(0.01, 0.1, 8)), "equally spaced"),
+        (lambda s: b1.double_angle(s[:, :2], (1.0, 1.5)), "α and 2α"),
+    ],
+)
+def test_wrong_protocols_are_refused(call: Callable[[Any], Any], says: str) -> None:
+    with pytest.raises(ScanError, match=says):
+        call(np.ones((4, 8)))
