@@ -128,10 +128,7 @@ def test_errors_hold_the_truth_as_often_as_they_say(model: Callable[[], Made], s
         snr = 100  # they were told so
     largest = 1000 if model in (pair_of_angles, stimulated) else np.median(np.abs(signal).max(axis=1))
     noise = largest / snr * np.random.default_rng(10).standard_normal(signal.shape)
-    if model is magnitude_recovery:
-        found = fitted(np.abs(recovery()[0] + noise))
-    else:
-        found = fitted(signal + noise)
+    found = fitted(np.abs(recovery()[0] + noise)) if model is magnitude_recovery else fitted(signal + noise)
     for name, true in truth.items():
         if model is train and name == "M0map":
             continue  # 1/sin(B1·90°) bends too much for a first-order error

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import maps, score, simulate
+from mensura.cli import fit, maps, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -25,6 +25,8 @@ examples:
   mensura qsm --phase p1.nii.gz p2.nii.gz --magnitude m1.nii.gz m2.nii.gz \\
               --echo-times 0.004 0.008 --field-strength 3 -o maps
       the same for NIfTI files
+  mensura fit inversion_recovery --images ir.nii.gz --inversion-times 0.05 0.4 1.1 2.5 -o maps
+      T1, T2, B1 or MT maps of a series of images; `mensura models` lists what can be fitted
   mensura methods
       every method and parameter, with defaults, units and references
   mensura simulate head /data/head
@@ -71,7 +73,7 @@ def parser(words: Sequence[str]) -> Parser:
             commands.add_parser, name, usage=USAGE.get(name), description=description, help=help_line
         )
         if name == chosen:
-            fill(command)
+            fit.fill(command, words) if name == "fit" else fill(command)
     return top
 
 
@@ -101,6 +103,7 @@ USAGE = {
     "run": "mensura run BIDS_DIR OUT_DIR participant [options]",
     "qsm": "mensura qsm --phase FILE … --magnitude FILE … --echo-times S … --field-strength T -o DIR [options]",
     "methods": "mensura methods [WHAT …] [--json]",
+    "fit": fit.USAGE,
     "score": score.USAGE,
 }
 METHODS = """\
@@ -117,6 +120,8 @@ COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "run": ("map every run of a BIDS dataset", maps.RUN, maps.fill_run),
     "qsm": ("map one scan given as NIfTI files", maps.QSM, maps.fill_qsm),
     "methods": ("list methods, parameters and presets", METHODS, _fill_methods),
+    "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, lambda _: None),
+    "models": ("list the models of `fit`", fit.MODELS, fit.fill_models),
     "score": ("say how far a map is from its truth", score.SCORE, score.fill),
     "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),
 }

@@ -185,7 +185,7 @@ def _prepare(arguments: argparse.Namespace) -> Any:
     from mensura.pipeline.config import settings as checked
 
     if arguments.threads is not None:
-        _use_threads(arguments.threads)
+        use_threads(arguments.threads)
     file = read_toml(arguments.config) if arguments.config else {}
     keys = {PRESET, *known_keys()}
     flags = {key: value for key, value in vars(arguments).items() if key in keys}
@@ -194,7 +194,7 @@ def _prepare(arguments: argparse.Namespace) -> Any:
     return checked(overlaid(file, flags), str(arguments.config) if file and not flags else "the settings")
 
 
-def _use_threads(count: int) -> None:
+def use_threads(count: int) -> None:
     import numba
 
     most: int = getattr(numba.config, "NUMBA_NUM_THREADS")  # noqa: B009 (set at run time)

@@ -1,8 +1,10 @@
-"""The table of relaxometry methods."""
+"""The tables of relaxometry: the methods of the QSM job's R2*, and every model that is fitted to a series of images."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mensura.methods import Method, Stage
 
@@ -19,3 +21,57 @@ R2STAR = Stage(
 """The R2* methods, each f(magnitude, mask, grid, *, echo_times, tunables) → (r2star, r2star_std, status)."""
 
 STAGES: Mapping[str, Stage] = {"r2star": R2STAR}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A function f(signals (n, images), what varies, *, …) → `Estimates`, and the maps that it makes.
+
+    `path` and `doi` as of a method; `produces`: map (BIDS suffix) → unit.
+    """
+
+    path: str
+    doi: str
+    produces: Mapping[str, str]
+
+    @property
+    def method(self) -> Method:
+        return Method(self.path, self.doi)
+
+    @property
+    def varied(self) -> str:
+        """What differs from image to image (an argument), or "" where the order of the images tells."""
+        names = list(inspect.signature(self.method.function).parameters.values())
+        second = names[1] if len(names) > 1 else None
+        return second.name if second and second.kind is not inspect.Parameter.KEYWORD_ONLY else ""
+
+    @property
+    def takes_b1(self) -> bool:
+        """Whether it can be corrected by a map of the transmit field."""
+        return "b1" in self.method.arguments
+
+
+def _model(function: str, doi: str, **produces: str) -> Model:
+    return Model(f"mensura.qmri.{function}", doi, produces)
+
+
+A = "arbitrary"
+MODELS: Mapping[str, Model] = {
+    "inversion_recovery": _model("t1:inversion_recovery", "10.1002/mrm.22497", T1map="s", M0map=A, IEmap="1"),
+    "saturation_recovery": _model("t1:saturation_recovery", "10.1002/mrm.22497", T1map="s", M0map=A),
+    "look_locker": _model("t1:look_locker", "10.1016/0022-2364(92)90347-A", T1map="s", T1starmap="s"),
+    "variable_flip_angle": _model("t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A),
+    "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
+    "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),
+    "spin_echo_train": _model("t2:spin_echo_train", "10.1002/mrm.22487", T2map="s", M0map=A, TB1map="1"),
+    "spectrum": _model("t2:spectrum", "10.1016/0022-2364(89)90011-5", MWFmap="%", T2map="s", TB1map="1"),
+    "double_angle": _model("b1:double_angle", "10.1006/jmra.1993.1133", TB1map="1"),
+    "actual_flip_angle": _model("b1:actual_flip_angle", "10.1002/mrm.21120", TB1map="1"),
+    "bloch_siegert": _model("b1:bloch_siegert", "10.1002/mrm.22357", TB1map="1"),
+    "spin_and_stimulated_echo": _model("b1:spin_and_stimulated_echo", "10.1002/mrm.21083", TB1map="1"),
+    "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="%"),
+    "mt_saturation": _model(
+        "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="%", T1map="s", M0map=A
+    ),
+}
+"""Every model of a series of images, by the name that the command line knows."""

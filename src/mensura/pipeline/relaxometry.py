@@ -1,0 +1,244 @@
+"""Images of a series, and what varies from one to the next → maps on disk, each with its error, status and sidecar."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mensura import __version__
+from mensura.fit import Status
+from mensura.io import nifti
+from mensura.io.files import digest, write_json
+from mensura.pipeline.config import convert, nearest
+from mensura.qmri.estimates import Estimates
+from mensura.qmri.models import MODELS, Model
+from mensura.scan import BoolArray, FloatArray, ScanError
+
+FAINT = 0.08
+"""Voxels below this share of the bright ones are left out, where no mask is given."""
+PERCENT = 10.0
+"""A median B1 above this is in percent."""
+LABELS = {
+    "T1map": "Longitudinal relaxation time",
+    "T1starmap": "Apparent longitudinal relaxation time under readouts",
+    "T2map": "Transverse relaxation time",
+    "M0map": "Signal at full magnetization, all other factors included",
+    "IEmap": "Efficiency of the inversion",
+    "offsetmap": "Constant below the decay",
+    "MWFmap": "Myelin water fraction",
+    "TB1map": "Transmit field relative to nominal",
+    "MTRmap": "Magnetization transfer ratio",
+    "MTsat": "Magnetization transfer saturation",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters."""
+
+    model: str
+    images: Sequence[Path]
+    varied: Sequence[float] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    b1: Path | None = None
+    mask: Path | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was made: the files, of each map its median and quartiles, how many voxels ended how, and remarks."""
+
+    files: Sequence[Path]
+    quartiles: Mapping[str, tuple[float, float, float]]
+    ended: Mapping[str, int]
+    remarks: Sequence[str]
+    seconds: float
+
+
+def fit_files(request: Request, out_dir: Path) -> Outcome:
+    """Fits the model in every voxel of the mask and writes its maps. ScanError for what cannot be used."""
+    began = time.perf_counter()
+    model = entry(request.model)
+    image = nifti.stack(list(request.images))
+    remarks: list[str] = []
+    mask = _mask(request, image, remarks)
+    given: dict[str, Any] = _parameters(model, request.parameters)
+    positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
+    if request.b1 is not None:
+        given["b1"] = _b1(request, model, image, mask, remarks)
+    estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
+    record = _record(
+        request, model, {**given, **({model.varied: positional[0]} if positional else {})}, remarks
+    )
+    files = _write(estimates, model, (image, mask), record, out_dir)
+    return Outcome(
+        files,
+        {name: _quartiles(values) for name, (values, _) in estimates.maps.items()},
+        _ended(estimates),
+        remarks,
+        time.perf_counter() - began,
+    )
+
+
+def entry(name: str) -> Model:
+    """The model of that name; ScanError if there is none."""
+    if name not in MODELS:
+        raise ScanError(f"there is no model {name!r}{nearest(name, MODELS)}; see `mensura models`")
+    return MODELS[name]
+
+
+def in_degrees(name: str) -> bool:
+    """Whether an argument is an angle, which people give in degrees."""
+    return name.endswith(("flip_angle", "flip_angles", "refocusing_angle"))
+
+
+def required(model: Model) -> list[str]:
+    """The parameters that have no default."""
+    return [n for n, p in model.method.parameters.items() if p.default is inspect.Parameter.empty]
+
+
+def _parameters(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+    known = model.method.parameters
+    unknown = next((name for name in given if name not in known), None)
+    if unknown:
+        raise ScanError(
+            f"{unknown} is no parameter of the model{nearest(unknown, known)}; see `mensura models`"
+        )
+    missing = [name for name in required(model) if name not in given]
+    if missing:
+        raise ScanError(
+            f"the {missing[0].replace('_', ' ')} is missing; give --{missing[0].replace('_', '-')}"
+        )
+    made = {name: convert(known[name], value, name) for name, value in given.items()}
+    return {name: _radians(name, value) if in_degrees(name) else value for name, value in made.items()}
+
+
+def _varied(model: Model, values: Sequence[float], images: int) -> tuple[float, ...]:
+    words = model.varied.replace("_", " ")
+    if len(values) != images and model.path.partition(":")[2] != "actual_flip_angle":
+        raise ScanError(f"there are {images} images but {len(values)} {words}; give one for each")
+    return _radians(model.varied, tuple(values)) if in_degrees(model.varied) else tuple(map(float, values))
+
+
+def _radians(name: str, degrees: Any) -> Any:
+    """Angles in degrees → rad. ScanError where they look like radians."""
+    angles = np.atleast_1d(np.asarray(degrees, float))
+    if np.max(np.abs(angles)) < 1.6:
+        raise ScanError(f"the {name.replace('_', ' ')} {angles.tolist()} look like radians; give degrees")
+    return tuple(np.deg2rad(angles).tolist()) if np.ndim(degrees) else float(np.deg2rad(degrees))
+
+
+def _mask(request: Request, image: nifti.Image, remarks: list[str]) -> BoolArray:
+    if request.mask is not None:
+        given = nifti.read(request.mask)
+        nifti.check_same_grid(given, image)
+        mask: BoolArray = given.data.reshape(image.grid.shape) > 0
+        if not mask.any():
+            raise ScanError(f"{request.mask}: the mask is empty; give one with voxels above 0")
+        return mask
+    size = np.nanmax(np.abs(image.data), axis=3)
+    found: BoolArray = size > FAINT * np.nanquantile(size, 0.98)
+    remarks.append(f"no mask was given: voxels above {FAINT:.0%} of the bright ones are fitted")
+    return found
+
+
+def _b1(
+    request: Request, model: Model, image: nifti.Image, mask: BoolArray, remarks: list[str]
+) -> FloatArray:
+    assert request.b1 is not None
+    if not model.takes_b1:
+        raise ScanError(f"the model {request.model} takes no B1 map; leave out --b1")
+    given = nifti.read(request.b1)
+    nifti.check_same_grid(given, image)
+    values = given.data.reshape(image.grid.shape)[mask]
+    typical = float(np.nanmedian(values))
+    if typical > PERCENT:
+        remarks.append(f"the B1 map has a median of {typical:.3g}: taken as percent of nominal")
+        values, typical = values / np.float32(100), typical / 100
+    if not 0.2 < typical < 3:
+        raise ScanError(
+            f"{request.b1}: B1 has a median of {typical:.3g} in the mask; "
+            "give it relative to nominal (around 1), or in percent"
+        )
+    return np.where(values > 0, values, np.nan).astype(np.float32)
+
+
+def _quartiles(values: FloatArray) -> tuple[float, float, float]:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return (float("nan"),) * 3
+    low, middle, high = np.quantile(finite, [0.25, 0.5, 0.75]).tolist()
+    return low, middle, high
+
+
+def _ended(estimates: Estimates) -> dict[str, int]:
+    counts = np.bincount(estimates.status, minlength=len(Status))
+    return {status.name.lower().replace("_", " "): int(counts[status]) for status in Status if counts[status]}
+
+
+def _record(
+    request: Request, model: Model, parameters: Mapping[str, Any], remarks: Sequence[str]
+) -> dict[str, Any]:
+    """What every sidecar of the maps tells."""
+    resolved = {n: p.default for n, p in model.method.parameters.items() if n not in parameters}
+    plain = {n: "map" if isinstance(v, np.ndarray) else v for n, v in {**resolved, **parameters}.items()}
+    sources = [*request.images, *(p for p in (request.b1, request.mask) if p is not None)]
+    return {
+        "Sources": [str(path) for path in sources],
+        "EstimationReference": f"https://doi.org/{model.doi}",
+        "EstimationAlgorithm": f"mensura {request.model}",
+        "SkullStripped": request.mask is not None,
+        "Mensura": {
+            "Version": __version__,
+            "Command": request.command,
+            "Model": request.model,
+            "Parameters": {n: v if v != np.inf else "inf" for n, v in plain.items()},
+            "Digests": {str(path): digest(path) for path in sources},
+            "Warnings": list(remarks),
+        },
+    }
+
+
+def _write(
+    estimates: Estimates,
+    model: Model,
+    where: tuple[nifti.Image, BoolArray],
+    record: Mapping[str, Any],
+    out_dir: Path,
+) -> list[Path]:
+    """Every map with its error, and one status for all."""
+    image, mask = where
+    files = []
+
+    def save(name: str, values: Any, unit: str, description: str) -> None:
+        volume = np.zeros(mask.shape, np.float32)
+        volume[mask] = values
+        path = out_dir / f"{name}.nii.gz"
+        nifti.write(path, volume if unit != "status" else volume.astype(np.uint8), image.grid, image.header)
+        write_json(
+            out_dir / f"{name}.json",
+            {"Description": description, "Units": "1" if unit == "status" else unit, **record},
+        )
+        files.append(path)
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for name, (values, errors) in estimates.maps.items():
+        unit, words = model.produces[name], LABELS[name]
+        save(name, values, unit, words)
+        if np.isfinite(errors).any():
+            save(f"desc-std_{name}", errors, unit, f"Standard deviation of the {words[0].lower()}{words[1:]}")
+    codes = "; ".join(f"{s.value}: {s.name.lower().replace('_', ' ')}" for s in Status)
+    save(
+        f"desc-status_{next(iter(estimates.maps))}",
+        estimates.status,
+        "status",
+        f"How the fit ended ({codes})",
+    )
+    return files
