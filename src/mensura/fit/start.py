@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from mensura.fit.model import SignalModel
@@ -46,21 +47,38 @@ class Dictionary:
         g, m, k = self.basis.shape
         size = np.maximum(np.linalg.norm(data, axis=1, keepdims=True), 1e-300) if self.linear else 1.0
         products = (data / size).astype(np.float32) @ self.basis.transpose(1, 0, 2).reshape(m, g * k)
-        if self.linear:
-            explained = np.square(products).reshape(len(data), g, k).sum(-1)
-        else:
-            explained = products - 0.5 * np.square(self.basis[:, :, 0]).sum(1)
-        place = np.argmax(explained, axis=1)
+        bias = np.zeros(g, np.float32) if self.linear else -0.5 * np.square(self.basis[:, :, 0]).sum(1)
+        place, shift = _largest(products.reshape(len(data), g, k), bias, self.linear)
         found: Doubles = self.candidates[place]
         if self.along is not None:
-            at = np.arange(len(data))
-            left, mid, right = (explained[at, np.clip(place + i, 0, g - 1)] for i in (-1, 0, 1))
-            bend = 2 * mid - left - right
-            shift = np.divide(right - left, 2 * bend, out=np.zeros_like(mid), where=bend > 0)
-            column = self.along
-            ends = self.candidates[np.clip(place + np.where(shift < 0, -1, 1), 0, g - 1), column]
-            found[:, column] += np.minimum(np.abs(shift), 0.5) * (ends - found[:, column])
+            beside = self.candidates[np.clip(place + np.sign(shift).astype(int), 0, g - 1), self.along]
+            found[:, self.along] += np.abs(shift) * (beside - found[:, self.along])
         return found
+
+
+@njit(cache=True, nogil=True)
+def _largest(products: Singles, bias: Singles, squared: bool) -> tuple[NDArray[np.intp], Doubles]:
+    """Where Σ products² (or product + bias) is largest, and how far from there the parabola through it peaks."""
+    n, g, k = products.shape
+    place, shift, score = np.zeros(n, np.intp), np.zeros(n), np.empty(g)
+    for v in range(n):
+        best = 0
+        for i in range(g):
+            if squared:
+                total = 0.0
+                for j in range(k):
+                    total += products[v, i, j] * products[v, i, j]
+            else:
+                total = products[v, i, 0] + bias[i]
+            score[i] = total
+            if total > score[best]:
+                best = i
+        place[v] = best
+        left, right = score[max(best - 1, 0)], score[min(best + 1, g - 1)]
+        bend = 2 * score[best] - left - right
+        if bend > 0:
+            shift[v] = max(min((right - left) / (2 * bend), 0.5), -0.5)
+    return place, shift
 
 
 def search(model: SignalModel, points: Doubles, data: Doubles, known: Mapping[str, Any]) -> Doubles:
