@@ -1,20 +1,25 @@
 """How fast and how right the fitter is: voxels per second against scipy's curve_fit, and heads with known T1, T2, B1.
 
-    python bench/fit.py speed      voxels per second, with standard errors, and the ratio to curve_fit
-    python bench/fit.py truth      median error in the brain of a digital head at SNR 100, plain and corrupted
+python bench/fit.py speed      voxels per second, with standard errors, and the ratio to curve_fit
+python bench/fit.py truth      median error in the brain of a digital head at SNR 100
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import curve_fit
 
-from mensura.qmri import equations, t1, t2
+from mensura.io import nifti
+from mensura.qmri import b1, equations, mt, t1, t2
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
 
@@ -93,8 +98,92 @@ def rate_of_peer(model: Callable[..., Any], signals: np.ndarray, start: list[flo
 
 
 def truth() -> None:
-    """A head through the sequences of a study; error of each map in the brain."""
-    print("not yet")
+    """A digital head at SNR 100 through eight sequences; the median error of every map in the brain, in %."""
+    from mensura.phantom.study import write_study
+
+    sequences = ("IRT1", "VFA", "MESE", "TB1AFI", "TB1DAM", "MTS")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"VFA": {"flip_angles": (3.0, 6.0, 12.0, 18.0)}}
+        write_study(
+            Path(folder), sequences=sequences, shape=(80, 96, 80), voxel_size=(2.0,), snr=100, seed=5,
+            settings=settings,
+        )  # fmt: skip
+        study = Study(Path(folder))
+        print("| map | from | median error, % | bias, % | in pure voxels | bias there | without a value, % |")
+        print("|---|---|---|---|---|---|---|")
+        for name, source, found in fitted(study):
+            values = found.maps[name][0]
+            off = values / np.where(study.true(name) > 0, study.true(name), np.nan) - 1
+            told = [
+                f(100 * x)
+                for x in (off, off[study.pure])
+                for f in (lambda x: np.nanmedian(abs(x)), np.nanmedian)
+            ]
+            words = " | ".join(f"{value:.2f}" for value in told)
+            print(f"| {name} | {source} | {words} | {100 * np.mean(~np.isfinite(values)):.1f} |")
+
+
+class Study:
+    """The files of a simulated subject, in the voxels of the brain."""
+
+    def __init__(self, folder: Path) -> None:
+        self.subject = folder / "sub-01"
+        self.truth = folder / "derivatives" / "truth" / "sub-01"
+        self.mask = nifti.read(next(self.truth.rglob("*desc-brain_mask.nii.gz"))).data > 0
+        self.pure = self.true("purity") > 0.99
+
+    def true(self, name: str) -> np.ndarray:
+        path = next(self.truth.rglob(f"sub-01_{name}.nii.gz"))
+        return nifti.read(path).data[self.mask].astype(float)
+
+    def series(self, suffix: str, part: str = "") -> tuple[np.ndarray, list[dict[str, Any]]]:
+        """Signals (n, images) and sidecars, in the order of the entities."""
+        found = [p for p in self.subject.rglob(f"*_{suffix}.nii.gz") if part in p.name]
+        found.sort(key=lambda p: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", p.name)])
+        images = [nifti.read(path).data[self.mask] for path in found]
+        sidecars = [
+            json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text()) for path in found
+        ]
+        return np.stack(images, 1), sidecars
+
+
+def fitted(study: Study) -> list[tuple[str, str, Estimates]]:
+    """Every map with the sequence and the corrections that it comes from."""
+    afi, about = study.series("TB1AFI")
+    times = tuple(a["RepetitionTimeExcitation"] for a in about)
+    by_afi = b1.actual_flip_angle(afi, times, flip_angle=np.deg2rad(about[0]["FlipAngle"]))
+    dam, about = study.series("TB1DAM")
+    by_dam = b1.double_angle(dam, tuple(np.deg2rad([a["FlipAngle"] for a in about])))
+    field = study.true("TB1map").astype(np.float32)
+    angles, about = study.series("VFA")
+    flip = tuple(np.deg2rad([a["FlipAngle"] for a in about]))
+    tr = about[0]["RepetitionTimeExcitation"]
+    recovery, about_ir = study.series("IRT1", "part-mag")
+    inversions = tuple(a["InversionTime"] for a in about_ir)
+    echoes, about_te = study.series("MESE")
+    train = tuple(a["EchoTime"] for a in about_te)
+    mts, about_mt = study.series("MTS")
+    order = sorted(range(3), key=lambda i: (not about_mt[i]["MTState"], about_mt[i]["FlipAngle"]))
+    saturation = mt.magnetization_transfer_saturation(
+        mts[:, order], tuple(np.deg2rad([about_mt[i]["FlipAngle"] for i in order])),
+        repetition_times=tuple(about_mt[i]["RepetitionTimeExcitation"] for i in order), b1=field,
+    )  # fmt: skip
+    return [
+        ("TB1map", "AFI", by_afi),
+        ("TB1map", "double angle", by_dam),
+        ("T1map", "VFA, true B1", t1.variable_flip_angle(angles, flip, repetition_time=tr, b1=field)),
+        (
+            "T1map",
+            "VFA, B1 by AFI",
+            t1.variable_flip_angle(angles, flip, repetition_time=tr, b1=by_afi.maps["TB1map"][0]),
+        ),
+        ("T1map", "VFA, no B1", t1.variable_flip_angle(angles, flip, repetition_time=tr)),
+        ("T1map", "inversion recovery", t1.inversion_recovery(recovery, inversions)),
+        ("T2map", "spin echo train, B1 fitted", t2.spin_echo_train(echoes, train)),
+        ("T2map", "spin echo train, true B1", t2.spin_echo_train(echoes, train, b1=field)),
+        ("T2map", "plain decay", t2.spin_echo(echoes, train)),
+        ("MTsat", "MTS, true B1", saturation),
+    ]
 
 
 if __name__ == "__main__":
