@@ -18,8 +18,9 @@ SCAN_FLAGS = (
 )
 RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
-volume by volume), and writes BIDS derivatives and one report per subject. What is there already and has not
-changed is not computed again.
+volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every IRT1, VFA, MESE, MTR
+and MTS series, corrected by the session's B1 (TB1map, TB1DAM, TB1AFI). What is there already and has not changed
+is not computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02
@@ -133,12 +134,13 @@ def _fill_stages(command: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from mensura.io import bids
+    from mensura.pipeline import dataset_fits
     from mensura.pipeline.job import Job
 
     settings = _prepare(arguments)
-    runs = bids.find_runs(
-        arguments.bids_dir, participants=arguments.participant_label, sessions=arguments.session_label
-    )
+    chosen = {"participants": arguments.participant_label, "sessions": arguments.session_label}
+    series = dataset_fits.find(arguments.bids_dir, **chosen)
+    runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not series)
     jobs = [
         Job(
             run.name,
@@ -152,8 +154,18 @@ def _run(arguments: argparse.Namespace) -> int:
         for run in runs
     ]
     if arguments.dry_run:
-        return _plan(jobs, [bids.shape(run) for run in runs])
-    return _execute(arguments, jobs)
+        if jobs:
+            _plan(jobs, [bids.shape(run) for run in runs])
+        for one in series:
+            print(f"{one.name}: {len(one.images)} images")
+        return 0
+    codes = {_execute(arguments, jobs)} if jobs else set()
+    if series:
+        fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force)
+        bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
+        bids.write_bidsignore(arguments.out_dir, ("*.html", *dataset_fits.IGNORED))
+        codes.add(dataset_fits.execute(series, fitting))
+    return codes.pop() if len(codes) == 1 else 1
 
 
 def _qsm(arguments: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "load_run",
     "load_series",
     "output_path",
+    "session_folders",
     "shape",
     "sidecar_of",
     "sidecars_of",
@@ -100,22 +101,22 @@ class MultiEchoRun:
 
 
 def find_runs(
-    dataset: FilePath, *, participants: Sequence[str] = (), sessions: Sequence[str] = ()
+    dataset: FilePath,
+    *,
+    participants: Sequence[str] = (),
+    sessions: Sequence[str] = (),
+    needed: bool = True,
 ) -> list[MultiEchoRun]:
     """A BIDS dataset → its gradient-echo runs: every MEGRE, and every T2starw and bold that has phase.
 
     `participants` and `sessions` are labels, with or without sub- and ses-; none means all. ScanError where
-    the folder is no BIDS dataset, a label is unknown, or nothing is found.
+    the folder is no BIDS dataset, a label is unknown, or nothing is found although it is `needed`.
     """
     root = Path(dataset).absolute()
-    _check_dataset(root)
-    subjects = _chosen(root, [root], "sub", participants)
-    folders = [folder for subject in subjects for folder in _session_folders(root, subject, sessions)]
-    if sessions:
-        _chosen(root, subjects, "ses", sessions)
+    folders = session_folders(root, participants, sessions)
     runs = [run for folder in folders for kind in SUFFIXES for run in _runs_in(root, folder / kind)]
     usable = [run for run in runs if run.suffix == "MEGRE" or run.has_phase]
-    if usable:
+    if usable or not needed:
         return _told_apart(usable)
     if runs:
         raise ScanError(
@@ -125,6 +126,18 @@ def find_runs(
         f"{root} has no gradient-echo images (anat/*_MEGRE.nii.gz, or *_T2starw.nii.gz with phase) for these "
         "participants and sessions; check the file names"
     )
+
+
+def session_folders(root: Path, participants: Sequence[str] = (), sessions: Sequence[str] = ()) -> list[Path]:
+    """A BIDS dataset → the folders of its subjects and sessions, or of those asked for.
+
+    ScanError where the folder is no BIDS dataset or a label is unknown.
+    """
+    _check_dataset(root)
+    subjects = _chosen(root, [root], "sub", participants)
+    if sessions:
+        _chosen(root, subjects, "ses", sessions)
+    return [folder for subject in subjects for folder in _session_folders(root, subject, sessions)]
 
 
 def load(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,17 +74,21 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
     estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
-    record = _record(
-        request, model, {**given, **({model.varied: positional[0]} if positional else {})}, remarks
-    )
-    files = _write(estimates, model, (image, mask), record, out_dir)
-    return Outcome(
-        files,
-        {name: _quartiles(values) for name, (values, _) in estimates.maps.items()},
-        _ended(estimates),
-        remarks,
-        time.perf_counter() - began,
-    )
+    varied = {model.varied: positional[0]} if positional else {}
+    sources = [*request.images, *(p for p in (request.b1, request.mask) if p is not None)]
+    facts = {
+        "Command": request.command,
+        "Digests": {str(path): digest(path) for path in sources},
+        "Warnings": remarks,
+    }
+    record = described(request.model, {**given, **varied}, facts)
+    record |= {"Sources": [str(path) for path in sources], "SkullStripped": request.mask is not None}
+
+    def path(name: str, desc: str | None, extension: str) -> Path:
+        return out_dir / f"{f'desc-{desc}_' if desc else ''}{name}{extension}"
+
+    files = write_maps(estimates, model.produces, (image, mask), record, path)
+    return outcome(estimates, files, remarks, began)
 
 
 def entry(name: str) -> Model:
@@ -143,9 +147,14 @@ def _mask(request: Request, image: nifti.Image, remarks: list[str]) -> BoolArray
         if not mask.any():
             raise ScanError(f"{request.mask}: the mask is empty; give one with voxels above 0")
         return mask
-    size = np.nanmax(np.abs(image.data), axis=3)
-    found: BoolArray = size > FAINT * np.nanquantile(size, 0.98)
     remarks.append(f"no mask was given: voxels above {FAINT:.0%} of the bright ones are fitted")
+    return bright(image.data)
+
+
+def bright(data: FloatArray) -> BoolArray:
+    """Images (x, y, z, images) → the voxels with signal."""
+    size = np.nanmax(np.abs(data), axis=3)
+    found: BoolArray = size > FAINT * np.nanquantile(size, 0.98)
     return found
 
 
@@ -183,62 +192,55 @@ def _ended(estimates: Estimates) -> dict[str, int]:
     return {status.name.lower().replace("_", " "): int(counts[status]) for status in Status if counts[status]}
 
 
-def _record(
-    request: Request, model: Model, parameters: Mapping[str, Any], remarks: Sequence[str]
-) -> dict[str, Any]:
-    """What every sidecar of the maps tells."""
-    resolved = {n: p.default for n, p in model.method.parameters.items() if n not in parameters}
-    plain = {n: "map" if isinstance(v, np.ndarray) else v for n, v in {**resolved, **parameters}.items()}
-    sources = [*request.images, *(p for p in (request.b1, request.mask) if p is not None)]
+def described(name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What every sidecar of a model's maps tells: where it was published, and with which parameters it was fitted."""
+    model = entry(name)
+    defaults = {n: p.default for n, p in model.method.parameters.items() if n not in parameters}
+    plain = {n: "map" if isinstance(v, np.ndarray) else v for n, v in {**defaults, **parameters}.items()}
     return {
-        "Sources": [str(path) for path in sources],
         "EstimationReference": f"https://doi.org/{model.doi}",
-        "EstimationAlgorithm": f"mensura {request.model}",
-        "SkullStripped": request.mask is not None,
+        "EstimationAlgorithm": f"mensura {name}",
         "Mensura": {
             "Version": __version__,
-            "Command": request.command,
-            "Model": request.model,
+            "Model": name,
             "Parameters": {n: v if v != np.inf else "inf" for n, v in plain.items()},
-            "Digests": {str(path): digest(path) for path in sources},
-            "Warnings": list(remarks),
+            **facts,
         },
     }
 
 
-def _write(
+def write_maps(
     estimates: Estimates,
-    model: Model,
+    units: Mapping[str, str],
     where: tuple[nifti.Image, BoolArray],
     record: Mapping[str, Any],
-    out_dir: Path,
+    path: Callable[[str, str | None, str], Path],
 ) -> list[Path]:
-    """Every map with its error, and one status for all."""
+    """Every map with its error, and one status for all, each with its sidecar; `path`(map, desc, extension)."""
     image, mask = where
     files = []
 
-    def save(name: str, values: Any, unit: str, description: str) -> None:
-        volume = np.zeros(mask.shape, np.float32)
+    def save(name: str, desc: str | None, values: Any, about: tuple[str, str]) -> None:
+        volume = np.zeros(mask.shape, np.float32 if desc != "status" else np.uint8)
         volume[mask] = values
-        path = out_dir / f"{name}.nii.gz"
-        nifti.write(path, volume if unit != "status" else volume.astype(np.uint8), image.grid, image.header)
-        write_json(
-            out_dir / f"{name}.json",
-            {"Description": description, "Units": "1" if unit == "status" else unit, **record},
-        )
-        files.append(path)
+        files.append(path(name, desc, ".nii.gz"))
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        nifti.write(files[-1], volume, image.grid, image.header)
+        write_json(path(name, desc, ".json"), {"Description": about[0], "Units": about[1], **record})
 
-    out_dir.mkdir(parents=True, exist_ok=True)
     for name, (values, errors) in estimates.maps.items():
-        unit, words = model.produces[name], LABELS[name]
-        save(name, values, unit, words)
+        words = LABELS[name]
         if np.isfinite(errors).any():
-            save(f"desc-std_{name}", errors, unit, f"Standard deviation of the {words[0].lower()}{words[1:]}")
+            save(
+                name, "std", errors, (f"Standard deviation of the {words[0].lower()}{words[1:]}", units[name])
+            )
+        save(name, None, values, (words, units[name]))
     codes = "; ".join(f"{s.value}: {s.name.lower().replace('_', ' ')}" for s in Status)
-    save(
-        f"desc-status_{next(iter(estimates.maps))}",
-        estimates.status,
-        "status",
-        f"How the fit ended ({codes})",
-    )
+    save(next(iter(estimates.maps)), "status", estimates.status, (f"How the fit ended ({codes})", "1"))
     return files
+
+
+def outcome(estimates: Estimates, files: Sequence[Path], remarks: Sequence[str], began: float) -> Outcome:
+    """What is to be said of a fit."""
+    quartiles = {name: _quartiles(values) for name, (values, _) in estimates.maps.items()}
+    return Outcome(files, quartiles, _ended(estimates), remarks, time.perf_counter() - began)

@@ -64,14 +64,16 @@ MODELS: Mapping[str, Model] = {
     "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
     "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),
     "spin_echo_train": _model("t2:spin_echo_train", "10.1002/mrm.22487", T2map="s", M0map=A, TB1map="1"),
-    "spectrum": _model("t2:spectrum", "10.1016/0022-2364(89)90011-5", MWFmap="%", T2map="s", TB1map="1"),
+    "spectrum": _model(
+        "t2:spectrum", "10.1016/0022-2364(89)90011-5", MWFmap="percent", T2map="s", TB1map="1"
+    ),
     "double_angle": _model("b1:double_angle", "10.1006/jmra.1993.1133", TB1map="1"),
     "actual_flip_angle": _model("b1:actual_flip_angle", "10.1002/mrm.21120", TB1map="1"),
     "bloch_siegert": _model("b1:bloch_siegert", "10.1002/mrm.22357", TB1map="1"),
     "spin_and_stimulated_echo": _model("b1:spin_and_stimulated_echo", "10.1002/mrm.21083", TB1map="1"),
-    "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="%"),
+    "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="percent"),
     "mt_saturation": _model(
-        "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="%", T1map="s", M0map=A
+        "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="percent", T1map="s", M0map=A
     ),
 }
 """Every model of a series of images, by the name that the command line knows."""

@@ -1,0 +1,83 @@
+"""BIDS datasets: the series of images that relaxometry fits, each a file of its own, and their sidecars."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mensura.io.bids import session_folders, sidecar_of
+from mensura.io.bids_names import IMAGE_EXTENSIONS, join, parse
+from mensura.io.nifti import FilePath
+
+FOLDERS = ("anat", "fmap")
+WITHIN = ("echo", "flip", "inv", "mt", "part")
+"""Entities that tell the images of one series apart."""
+ALSO_WITHIN = {"TB1AFI": ("acq",)}
+"""Suffixes whose images differ in other entities."""
+
+
+@dataclass(frozen=True)
+class ImageSeries:
+    """The images of one series with their sidecars; `entities` are those that all share, in BIDS order."""
+
+    dataset: Path
+    suffix: str
+    datatype: str
+    entities: Mapping[str, str]
+    images: tuple[Path, ...]
+    sidecars: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """As in a file name: sub-01_ses-1_VFA."""
+        return f"{join(self.entities)}_{self.suffix}"
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Subject and session."""
+        return self.entities["sub"], self.entities.get("ses", "")
+
+
+def find_series(
+    dataset: FilePath,
+    suffixes: Sequence[str],
+    *,
+    participants: Sequence[str] = (),
+    sessions: Sequence[str] = (),
+) -> list[ImageSeries]:
+    """A BIDS dataset → its series with these suffixes: magnitude images, or those without a part.
+
+    ScanError where the folder is no BIDS dataset or a label is unknown.
+    """
+    root = Path(dataset).absolute()
+    found = []
+    for folder in session_folders(root, participants, sessions):
+        for datatype in FOLDERS:
+            found += _series_in(root, folder / datatype, suffixes)
+    return found
+
+
+def _series_in(root: Path, folder: Path, suffixes: Sequence[str]) -> list[ImageSeries]:
+    groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for path in sorted(folder.glob("sub-*")):
+        name = parse(path)
+        if name is None or name.extension not in IMAGE_EXTENSIONS or name.suffix not in suffixes:
+            continue
+        if name.entities.get("part", "mag") == "mag":
+            apart = (*WITHIN, *ALSO_WITHIN.get(name.suffix, ()))
+            shared = {key: value for key, value in name.entities.items() if key not in apart}
+            groups[join(shared), name.suffix].append(path)
+    return [
+        ImageSeries(
+            root,
+            suffix,
+            folder.name,
+            dict(pair.split("-", 1) for pair in shared.split("_")),
+            tuple(paths),
+            tuple(sidecar_of(root, path) for path in paths),
+        )
+        for (shared, suffix), paths in groups.items()
+    ]
