@@ -52,7 +52,7 @@ def inversion_recovery(
     Of magnitudes the sign is found: all points before the smallest are turned, and that itself if this fits better.
 
     Barral et al. 2010, doi:10.1002/mrm.22497. Differs from the paper in the search: a dictionary, then Gauss–Newton.
-    Raises ScanError for fewer than 4 inversion times (3 if none is lost to the sign), or negative ones.
+    Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
     if polarity == "signed" or (polarity == "auto" and np.nanmin(data, initial=0) < 0):
