@@ -12,6 +12,7 @@ from mensura.fit import Status
 from mensura.qmri import b1, equations, mt, t1, t2
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
+from mensura.qmri.mp2rage import mp2rage
 from mensura.scan import ScanError
 
 N = 3000
@@ -167,6 +168,37 @@ def test_look_locker_undoes_the_readouts() -> None:
     found = t1.look_locker(signal, tuple(times))
     assert np.allclose(found.maps["T1map"][0], true, rtol=0.01)
     assert (found.maps["T1starmap"][0] < true).all()
+
+
+MP2RAGE = {
+    "inversion_times": (0.7, 2.5),
+    "flip_angles": (np.deg2rad(4.0), np.deg2rad(5.0)),
+    "excitation_interval": 0.007,
+    "excitations": (80, 80),
+    "cycle_time": 5.0,
+}
+
+
+def test_the_uniform_image_is_read_backwards_at_each_b1() -> None:
+    rng = np.random.default_rng(14)
+    true, relative = rng.uniform(0.5, 3, N), rng.uniform(0.8, 1.2, N)
+    signal = 1000 * equations.mp2rage(1.0, true, efficiency=0.96, b1=relative, **MP2RAGE)
+    found = mp2rage(signal, b1=relative, **MP2RAGE)
+    assert (found.status == Status.OK).mean() > 0.95
+    assert np.nanmax(np.abs(found.maps["T1map"][0] / true - 1)) < 2e-3
+    uniform = equations.mp2rage_uniform(signal[:, 0], signal[:, 1])[:, None]
+    np.testing.assert_array_equal(
+        mp2rage(uniform, b1=relative, **MP2RAGE).maps["T1map"][0], found.maps["T1map"][0]
+    )
+    with pytest.raises(ScanError, match="scale it"):
+        mp2rage(4000 * uniform, **MP2RAGE)
+
+
+def test_errors_of_the_uniform_image_are_what_repeats_scatter_by() -> None:
+    signal = 1000 * equations.mp2rage(1.0, np.full(20_000, 1.2), efficiency=0.96, **MP2RAGE)
+    noisy = signal + 0.5 * np.random.default_rng(15).standard_normal(signal.shape)
+    values, errors = mp2rage(noisy, noise=0.5, **MP2RAGE).maps["T1map"]
+    assert np.std(values) == pytest.approx(np.median(errors), rel=0.05)
 
 
 def test_actual_flip_angle_within_its_approximation() -> None:

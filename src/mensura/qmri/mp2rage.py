@@ -1,0 +1,105 @@
+"""The uniform image of MP2RAGE → T1, by the table that the sequence's timings make."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mensura.fit import Status
+from mensura.methods import Tunable
+from mensura.qmri import equations
+from mensura.qmri.choices import Noise, known_noise
+from mensura.qmri.estimates import Estimates
+from mensura.scan import FloatArray, ScanError
+
+Doubles = NDArray[np.float64]
+
+SHORTEST, LONGEST, VALUES = 0.05, 5.0, 2000
+LEVELS = 41
+"""Of B1, between which T1 is interpolated."""
+
+
+def mp2rage(
+    signals: FloatArray,
+    *,
+    inversion_times: Annotated[tuple[float, float], Tunable("s", "of the centres of the two trains")],
+    flip_angles: Annotated[tuple[float, float], Tunable("rad", "of the two trains")],
+    excitation_interval: Annotated[float, Tunable("s", "from excitation to excitation in a train")],
+    excitations: Annotated[tuple[int, int], Tunable("1", "of a train, before its centre and from it on")],
+    cycle_time: Annotated[float, Tunable("s", "from inversion to inversion")],
+    efficiency: Annotated[float, Tunable("1", "of the inversion")] = 0.96,
+    b1: FloatArray | None = None,
+    noise: Noise = 0.0,
+) -> Estimates:
+    """Signals (n, 2; signed) of both inversion times, or the uniform image (n, 1; −0.5…0.5) → T1 (s), with its error.
+
+    UNI = S1 S2/(S1² + S2²) does not know M0, T2* or the receive field; it falls with T1 between two turning points,
+    and there the table of the sequence's own timings is read backwards, at each voxel's B1. The error needs both
+    signals and the noise. Outside the falling part there is no value.
+
+    Marques et al. 2010, doi:10.1016/j.neuroimage.2009.10.002; B1: Marques & Gruetter 2013,
+    doi:10.1371/journal.pone.0069294. Raises ScanError for timings that do not fit, or an image that is not uniform.
+    """
+    data = np.asarray(signals, np.float64)
+    uniform = equations.mp2rage_uniform(data[:, 0], data[:, 1]) if data.shape[1] == 2 else data[:, 0]
+    if np.nanmax(np.abs(uniform), initial=0) > 0.5001:
+        raise ScanError("the uniform image goes beyond ±0.5; scale it (vendors store 0…4095 for −0.5…0.5)")
+    relative = np.ones(len(data)) if b1 is None else np.asarray(b1, np.float64)
+    finite = relative[np.isfinite(relative)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (1.0, 1.0)
+    levels = np.linspace(low, high, LEVELS) if high > low else np.array([low])
+    times = np.geomspace(SHORTEST, LONGEST, VALUES)
+    made = equations.mp2rage(
+        1.0, times[None], flip_angles=flip_angles, inversion_times=inversion_times,
+        excitation_interval=excitation_interval, excitations=excitations, cycle_time=cycle_time,
+        efficiency=efficiency, b1=levels[:, None],
+    )  # fmt: skip
+    table = np.asarray(equations.mp2rage_uniform(made[..., 0], made[..., 1]), np.float64)
+    t1, slope = _read(uniform, relative, (levels, times, table))
+    status = np.where(np.isfinite(t1), Status.OK, Status.OUT_OF_BOUNDS).astype(np.uint8)
+    status[~np.isfinite(data).all(axis=1) | ~np.isfinite(relative) | ~np.any(data, axis=1)] = Status.NO_SIGNAL
+    return Estimates.closed(status, T1map=(t1, _spread(data, known_noise(noise)) / np.abs(slope)))
+
+
+def _spread(data: Doubles, noise: float | None) -> Doubles:
+    """Standard deviation of the uniform image, to first order."""
+    if data.shape[1] != 2 or noise is None:
+        return np.full(len(data), np.nan)
+    one, two = np.square(data).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread: Doubles = noise * np.abs(two - one) / (one + two) ** 1.5
+    return spread
+
+
+def _read(uniform: Doubles, b1: Doubles, table: tuple[Doubles, Doubles, Doubles]) -> tuple[Doubles, Doubles]:
+    """T1 and dUNI/dT1 of every voxel, between the tables of the two nearest levels of B1."""
+    levels, times, values = table
+    columns = [_falling(times, row) for row in values]
+    if levels.size == 1:
+        return _at(uniform, columns[0])
+    place = np.clip((np.nan_to_num(b1) - levels[0]) / (levels[1] - levels[0]), 0, levels.size - 1)
+    below = np.minimum(place.astype(int), levels.size - 2)
+    t1, slope = np.full(len(uniform), np.nan), np.full(len(uniform), np.nan)
+    for level in np.unique(below):
+        which = below == level
+        share = place[which] - level
+        (one, bent), (other, other_bent) = (_at(uniform[which], columns[level + i]) for i in (0, 1))
+        t1[which], slope[which] = one + share * (other - one), bent + share * (other_bent - bent)
+    return t1, slope
+
+
+def _falling(times: Doubles, uniform: Doubles) -> tuple[Doubles, Doubles]:
+    """The part of a table between its largest and its smallest value after that, in rising order of UNI."""
+    top = int(np.argmax(uniform))
+    bottom = top + int(np.argmin(uniform[top:]))
+    return uniform[top : bottom + 1][::-1], times[top : bottom + 1][::-1]
+
+
+def _at(uniform: Doubles, column: tuple[Doubles, Doubles]) -> tuple[Doubles, Doubles]:
+    values, times = column
+    if values.size < 3:
+        return np.full(len(uniform), np.nan), np.full(len(uniform), np.nan)
+    t1 = np.interp(uniform, values, times, left=np.nan, right=np.nan)
+    return t1, np.interp(uniform, values, np.gradient(values, times))
