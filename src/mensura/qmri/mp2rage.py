@@ -43,7 +43,10 @@ def mp2rage(
     doi:10.1371/journal.pone.0069294. Raises ScanError for timings that do not fit, or an image that is not uniform.
     """
     data = np.asarray(signals, np.float64)
-    uniform = equations.mp2rage_uniform(data[:, 0], data[:, 1]) if data.shape[1] == 2 else data[:, 0]
+    both = data.shape[1] == 2
+    uniform = np.asarray(
+        equations.mp2rage_uniform(data[:, 0], data[:, 1]) if both else data[:, 0], np.float64
+    )
     if np.nanmax(np.abs(uniform), initial=0) > 0.5001:
         raise ScanError("the uniform image goes beyond ±0.5; scale it (vendors store 0…4095 for −0.5…0.5)")
     relative = np.ones(len(data)) if b1 is None else np.asarray(b1, np.float64)
