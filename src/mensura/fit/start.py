@@ -44,11 +44,10 @@ class Dictionary:
 
     def best(self, data: Doubles) -> Doubles:
         """Data (n, m) → the candidate that leaves the smallest residual, (n, p)."""
-        g, m, k = self.basis.shape
-        size = np.maximum(np.linalg.norm(data, axis=1, keepdims=True), 1e-300) if self.linear else 1.0
-        products = (data / size).astype(np.float32) @ self.basis.transpose(1, 0, 2).reshape(m, g * k)
+        g = len(self.candidates)
         bias = np.zeros(g, np.float32) if self.linear else -0.5 * np.square(self.basis[:, :, 0]).sum(1)
-        place, shift = _largest(products.reshape(len(data), g, k), bias, self.linear)
+        across = np.ascontiguousarray(self.basis.transpose(2, 1, 0))
+        place, shift = _largest(data, across, bias, self.linear)
         found: Doubles = self.candidates[place]
         if self.along is not None:
             beside = self.candidates[np.clip(place + np.sign(shift).astype(int), 0, g - 1), self.along]
@@ -57,22 +56,29 @@ class Dictionary:
 
 
 @njit(cache=True, nogil=True)
-def _largest(products: Singles, bias: Singles, squared: bool) -> tuple[NDArray[np.intp], Doubles]:
-    """Where Σ products² (or product + bias) is largest, and how far from there the parabola through it peaks."""
-    n, g, k = products.shape
-    place, shift, score = np.zeros(n, np.intp), np.zeros(n), np.empty(g)
+def _largest(data: Doubles, basis: Singles, bias: Singles, squared: bool) -> tuple[NDArray[np.intp], Doubles]:
+    """Where Σ products² (or product + bias) is largest, and how far from there the parabola through it peaks.
+
+    Products of data (n, m) and basis (k, m, g). Loops, not a library's matrix product, whose threads would fight ours.
+    """
+    n, (k, m, g) = len(data), basis.shape
+    place, shift = np.zeros(n, np.intp), np.zeros(n)
+    score, product = np.empty(g, np.float32), np.empty(g, np.float32)
     for v in range(n):
-        best = 0
-        for i in range(g):
-            if squared:
-                total = 0.0
-                for j in range(k):
-                    total += products[v, i, j] * products[v, i, j]
-            else:
-                total = products[v, i, 0] + bias[i]
-            score[i] = total
-            if total > score[best]:
-                best = i
+        size = 0.0
+        for e in range(m):
+            size += data[v, e] * data[v, e]
+        scale = 1 / np.sqrt(size) if squared and size > 0 else 1.0
+        score[:] = bias
+        for j in range(k):
+            product[:] = 0
+            for e in range(m):
+                one = np.float32(data[v, e] * scale)
+                for i in range(g):
+                    product[i] += one * basis[j, e, i]
+            for i in range(g):
+                score[i] += product[i] * product[i] if squared else product[i]
+        best = int(np.argmax(score))
         place[v] = best
         left, right = score[max(best - 1, 0)], score[min(best + 1, g - 1)]
         bend = 2 * score[best] - left - right
