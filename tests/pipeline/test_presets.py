@@ -109,6 +109,6 @@ def test_one_echo_is_inverted_by_what_bears_its_offset() -> None:
     assert suited.method(SPAN) == preset.method(SPAN) != settings({}).method(SPAN)
     assert suited.resolved(SPAN) == preset.resolved(SPAN)
     assert suited.method("mask") == "threshold"
-    for chosen in ({SPAN: "tfi"}, {f"{SPAN}.tfi.max_iter": 3}, {"dipole": "tv"}, {"preset": "body"}):
+    for chosen in ({SPAN: "tfi"}, {f"{SPAN}.tfi.max_iter": 3}, {"dipole": "tv"}, {"preset": "rodent"}):
         assert settings(chosen).suited(one) == settings(chosen)
     assert settings({}).suited(four) == settings({}).suited(None) == settings({})

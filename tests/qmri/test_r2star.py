@@ -12,7 +12,7 @@ from scipy.special import ive
 from mensura.fit import Status
 from mensura.fit.likelihood import information_table
 from mensura.methods import call
-from mensura.qmri import decay
+from mensura.qmri import decay, estimators
 from mensura.qmri.estimators import arlo, loglinear, noise_floor, noise_level
 from mensura.qmri.models import R2STAR
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError, Volume
@@ -226,3 +226,11 @@ def test_an_empty_mask_gives_empty_maps(method: Method) -> None:
     for found in method(magnitude, ~mask, GRID, echo_times=ECHO_TIMES):
         assert found.shape == GRID.shape
         assert not found.any()
+
+
+def test_a_rate_of_which_nothing_is_known_is_no_number() -> None:
+    values, errors = np.array([[5.0, 30.0], [5.0, 3e3]]), np.array([2.0, 1e40])
+    fit = estimators._fit(values, errors, np.zeros(2, np.uint8), np.zeros(2))
+    assert fit.status.tolist() == [Status.OK, Status.OUT_OF_BOUNDS]
+    assert np.isfinite([fit.values[0], fit.errors[0]]).any()
+    assert np.isnan([*fit.values[1], *fit.errors[1], fit.residual[1]]).all()

@@ -45,15 +45,16 @@ PRESETS: Mapping[str, Preset] = {
     "body": Preset(
         "abdomen and other soft tissue",
         "There is no brain to extract, so everything whose phase is coherent is kept; a mask of the organ (--mask) is "
-        "far better. Fat shifts the field where its share varies, and is not fitted.",
-        {"mask": "phase_quality", "mask.phase_quality.quality": 0.7},
+        "far better. Fat shifts the field where its share varies, and is not fitted. The background is exactly "
+        "harmonic, which bears strong sources at the mask's surface best.",
+        {"mask": "phase_quality", "mask.phase_quality.quality": 0.7, SPAN: "tgv_qsm"},
         note="fat shifts the field and is not fitted: where its share varies, χ is biased",
     ),
     "phantom": Preset(
         "vials in a container",
         "There is no brain to extract and no tissue to refer to: all that gives signal is mapped. Strong vials drown "
-        "the field of the whole, so the sign of the phase is left alone.",
-        {"mask": "threshold"},
+        "the field of the whole, so the sign of the phase is left alone. The background is exactly harmonic.",
+        {"mask": "threshold", SPAN: "tgv_qsm"},
         tissue=False,
     ),
     "rodent": Preset(

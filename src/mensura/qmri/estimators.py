@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
-from mensura.fit import Fit
+from mensura.fit import Fit, Status
 from mensura.fit.likelihood import information_table
 from mensura.methods import Tunable
 from mensura.qmri import decay
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 Maps = tuple[FloatArray, FloatArray, NDArray[np.uint8]]
+
+HOPELESS = 1e6
+"""1/s: a standard deviation above this says that nothing is known of the rate."""
 
 Noise = Annotated[
     float, Tunable("magnitude", "standard deviation of the noise per channel; 0 estimates it from the data")
@@ -185,6 +188,10 @@ def _fit(
     status: NDArray[np.uint8],
     residual: NDArray[np.float64],
 ) -> Fit:
+    hopeless = rate_errors > HOPELESS
+    status = np.where(hopeless, np.uint8(Status.OUT_OF_BOUNDS), status)
+    values, residual = values.copy(), np.where(hopeless, np.nan, residual)
+    values[hopeless] = np.nan
     errors = np.full_like(values, np.nan)
-    errors[:, -1] = rate_errors
+    errors[:, -1] = np.where(hopeless, np.nan, rate_errors)
     return Fit(values.astype(np.float32), errors.astype(np.float32), status, residual.astype(np.float32))
