@@ -105,6 +105,23 @@ def test_a_missing_protocol_is_asked_for(folder: Path, capsys: pytest.CaptureFix
     assert "--repetition-time" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("mt_ratio", ()),
+        ("mt_saturation", ("--flip-angles", "6", "6", "--repetition-times", "0.02")),
+        ("double_angle", ("--flip-angles", "60", "120", "90")),
+        ("actual_flip_angle", ("--repetition-times", "0.02", "0.1", "--flip-angle", "60")),
+    ],
+)
+def test_a_wrong_number_of_images_is_told(
+    folder: Path, model: str, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = ("fa0", "fa1") if model == "mt_saturation" else ("fa0", "fa1", "fa2")
+    assert fit(folder, *more, model=model, images=images) == 2
+    assert "images" in capsys.readouterr().err
+
+
 def test_an_unknown_model_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit(folder, model="inversion_recovry") == 2
     assert "inversion_recovery" in capsys.readouterr().err

@@ -135,6 +135,15 @@ def test_corrupted_points_are_found_and_do_not_count(kind: str, loss: str) -> No
     assert np.mean(rejected[bad]) > 0.9
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_without_noise_a_loss_rejects_nothing(loss: str) -> None:
+    t1, data = recovered(200)
+    fit = fit_voxels(RECOVERY, TIMES, data, loss=loss)
+    np.testing.assert_allclose(fit.values[:, 2], t1, rtol=1e-5)
+    assert fit.weights is not None
+    assert (fit.weights > 0.99).all()
+
+
 def test_a_loss_costs_little_where_nothing_is_corrupted() -> None:
     t1, data = recovered(10_000, 20)
     plain, fit = fit_voxels(RECOVERY, TIMES, data), fit_voxels(RECOVERY, TIMES, data, loss="tukey")

@@ -219,6 +219,8 @@ def test_bloch_siegert_over_a_turn() -> None:
     phases = np.angle(np.exp(1j * np.stack([0.4 + shift, 0.4 - shift], 1)))
     found = b1.bloch_siegert(phases, constant=1.2, noise=0.01)
     assert np.allclose(found.maps["TB1map"][0], relative, rtol=1e-5)
+    with pytest.raises(ScanError, match="in rad"):
+        b1.bloch_siegert(1000 * phases, constant=1.2)
 
 
 def test_saturation_by_magnetization_transfer() -> None:

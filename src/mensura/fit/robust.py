@@ -21,6 +21,8 @@ ROUNDS = 10
 SURPRISE = 0.01
 """Share of voxels with normal noise whose points are doubted."""
 DRAWS = 4000
+EXACT = 1e-9
+"""Noise, relative to the largest point, below which data count as without."""
 FEW = 16
 """Up to so many points, each is left out once to find where the rounds start; with more, rounds towards the least
 absolute deviations do."""
@@ -69,7 +71,9 @@ def rejecting(task: Task, loss: Loss, monitor: Report | None) -> tuple[Task, Fou
     The rounds: Chang et al. 2005, doi:10.1002/mrm.20426. Differs from the paper in the losses and in the start.
     """
     found, typical = _without_one(task) if task.data.shape[1] <= FEW else _least_deviations(task)
-    own = spread(found.residual, task)
+    own = np.maximum(
+        spread(found.residual, task), EXACT * np.sqrt(np.max(np.square(task.data) * task.weight, axis=1))
+    )
     scale = np.maximum(own, typical)[:, None] / np.sqrt(np.maximum(task.weight, 1e-300))
     for done in range(ROUNDS):
         weight = task.weight * loss.weight(found.residual / scale)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mensura.fit import Status
 from mensura.methods import Tunable
 from mensura.qmri.choices import Noise, known_noise
-from mensura.qmri.estimates import Estimates
+from mensura.qmri.estimates import Estimates, columns
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -27,12 +27,12 @@ def double_angle(
     cos(b1·α) = S(2α)/(2 S(α)), after full relaxation. Insko & Bolinger 1993, doi:10.1006/jmra.1993.1133. Magnitudes
     suffice as long as b1·2α stays below 180°. Raises ScanError unless the second angle is twice the first.
     """
+    first, second = columns(signals, 2).T
     low, high = (float(a) for a in flip_angles)
     if not np.isclose(high, 2 * low, rtol=1e-3):
         raise ScanError(
             f"the double-angle method needs α and 2α, not {np.rad2deg(low):g}° and {np.rad2deg(high):g}°; sort them"
         )
-    first, second = np.asarray(signals, np.float64).T
     with np.errstate(divide="ignore", invalid="ignore"):
         cosine = second / (2 * first)
         angle = np.arccos(cosine)
@@ -59,10 +59,10 @@ def actual_flip_angle(
     cos(b1·α) = (r n − 1)/(n − r), r = S2/S1, n = TR2/TR1, for TR ≪ T1. Yarnykh 2007, doi:10.1002/mrm.21120, equation 6.
     Raises ScanError if TR2 is not the longer, which happens when the images are swapped.
     """
+    first, second = columns(signals, 2).T
     one, two = (float(t) for t in repetition_times)
     if not two > one > 0:
         raise ScanError(f"TR2 must be longer than TR1, but they are {two:g} and {one:g} s; swap the images")
-    first, second = np.asarray(signals, np.float64).T
     n = two / one
     with np.errstate(divide="ignore", invalid="ignore"):
         r = second / first
@@ -82,7 +82,9 @@ def bloch_siegert(
 
     Half their difference, in one turn about 0, is K B1². Sacolick et al. 2010, doi:10.1002/mrm.22357.
     """
-    above, below = np.asarray(phases, np.float64).T
+    above, below = columns(phases, 2).T
+    if np.nanmax(np.abs(phases), initial=0) > 2 * np.pi + 0.01:
+        raise ScanError("Bloch–Siegert takes phases in rad, but these go beyond 2π; convert them")
     shift = np.mod(above - below, 2 * np.pi) / 2
     b1 = np.sqrt(shift / constant)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -102,7 +104,7 @@ def spin_and_stimulated_echo(
 
     cos(b1·α) = STE·e^{TM/T1}/SE. Jiru & Klose 2006, doi:10.1002/mrm.21083.
     """
-    spin, stimulated = np.asarray(signals, np.float64).T
+    spin, stimulated = columns(signals, 2).T
     growth = np.exp(mixing_time / t1)
     with np.errstate(divide="ignore", invalid="ignore"):
         cosine = stimulated / spin * growth

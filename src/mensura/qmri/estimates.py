@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.fit import Fit, Status
-from mensura.scan import FloatArray
+from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
 
@@ -56,6 +56,17 @@ class Estimates:
         """With one more map."""
         pair = (np.asarray(value, np.float32), np.asarray(error, np.float32))
         return replace(self, maps={**self.maps, name: pair})
+
+
+def columns(signals: FloatArray, *counts: int) -> Doubles:
+    """Signals (n, images) in double precision. ScanError if there are more or fewer images than one of `counts`."""
+    data = np.asarray(signals, np.float64)
+    if data.shape[1] not in counts:
+        wanted = " or ".join(map(str, counts))
+        raise ScanError(
+            f"the model takes {wanted} images, but there are {data.shape[1]}; give those it needs"
+        )
+    return data
 
 
 def propagated(fit: Fit, slopes: Mapping[int, Any]) -> Doubles:

@@ -11,7 +11,7 @@ from mensura.fit import Status
 from mensura.methods import Tunable
 from mensura.qmri import equations
 from mensura.qmri.choices import Noise, known_noise
-from mensura.qmri.estimates import Estimates
+from mensura.qmri.estimates import Estimates, columns
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -42,7 +42,7 @@ def mp2rage(
     Marques et al. 2010, doi:10.1016/j.neuroimage.2009.10.002; B1: Marques & Gruetter 2013,
     doi:10.1371/journal.pone.0069294. Raises ScanError for timings that do not fit, or an image that is not uniform.
     """
-    data = np.asarray(signals, np.float64)
+    data = columns(signals, 1, 2)
     both = data.shape[1] == 2
     uniform = np.asarray(
         equations.mp2rage_uniform(data[:, 0], data[:, 1]) if both else data[:, 0], np.float64

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mensura.fit import Status
 from mensura.methods import Tunable
 from mensura.qmri.choices import Noise, known_noise
-from mensura.qmri.estimates import Estimates
-from mensura.scan import FloatArray
+from mensura.qmri.estimates import Estimates, columns
+from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ def magnetization_transfer_ratio(signals: FloatArray, *, noise: Noise = 0.0) -> 
 
     100·(S0 − S_MT)/S0. Henkelman et al. 2001, doi:10.1002/nbm.683.
     """
-    without, with_ = np.asarray(signals, np.float64).T
+    without, with_ = columns(signals, 2).T
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = with_ / without
         error = 100 * (known_noise(noise) or np.nan) / np.abs(without) * np.sqrt(1 + ratio**2)
@@ -47,9 +47,13 @@ def magnetization_transfer_saturation(
     c = `b1_dependence`.
     Helms et al. 2008, doi:10.1002/mrm.21732; B1: Weiskopf et al. 2013, doi:10.3389/fnins.2013.00095.
     """
-    data = np.asarray(signals, np.float64)
+    data = columns(signals, 3)
     relative = np.ones(len(data)) if b1 is None else np.asarray(b1, np.float64)
     angles = np.asarray(flip_angles, np.float64)[None] * relative[:, None]
+    if len(flip_angles) != 3 or np.size(repetition_times) not in (1, 3):
+        raise ScanError(
+            "MTsat needs three flip angles, and one repetition time or three; give them in the images' order"
+        )
     times = np.broadcast_to(np.asarray(repetition_times, np.float64), (3,))
     made = _helms(data, angles, times)
     sigma = known_noise(noise)
