@@ -19,8 +19,8 @@ def field(grid: Grid) -> np.ndarray:
 def test_another_grid_sees_the_same_field() -> None:
     coarse = Grid.from_voxel_size((24, 26, 20), (4.0, 4.0, 5.0))
     shift = np.eye(4)
-    shift[:3, 3] = (20, 20, 20)
-    turned = Grid((30, 30, 20), coarse.affine @ shift @ np.diag([0.5, 0.5, 0.4, 1]) / 1)
+    shift[:3, 3] = (4, 5, 5)
+    turned = Grid((30, 30, 20), coarse.affine @ shift @ np.diag([0.5, 0.5, 0.4, 1]))
     found = onto(field(coarse), coarse, turned)
     inner = (slice(8, -8),) * 3
     known = np.isfinite(found[inner])
