@@ -114,6 +114,15 @@ def test_without_b1_it_is_said(dataset: Path, tmp_path: Path, capsys: pytest.Cap
     assert "no B1 map" in capsys.readouterr().err
 
 
+def test_a_b1_map_alone_is_nothing_to_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "bids" / "sub-01" / "fmap"
+    folder.mkdir(parents=True)
+    (tmp_path / "bids" / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    (folder / "sub-01_TB1map.nii.gz").write_bytes(b"")
+    assert main(["run", str(tmp_path / "bids"), str(tmp_path / "out"), "participant"]) == 2
+    assert "no gradient-echo images" in capsys.readouterr().err
+
+
 def test_a_dry_run_lists_the_series(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,7 +140,8 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = _prepare(arguments)
     chosen = {"participants": arguments.participant_label, "sessions": arguments.session_label}
     series = dataset_fits.find(arguments.bids_dir, **chosen)
-    runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not series)
+    fitted = any(one.suffix in dataset_fits.RULES for one in series)
+    runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not fitted)
     jobs = [
         Job(
             run.name,
@@ -160,7 +161,7 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"{one.name}: {len(one.images)} images")
         return 0
     codes = {_execute(arguments, jobs)} if jobs else set()
-    if series:
+    if fitted:
         fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force)
         bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
         bids.write_bidsignore(arguments.out_dir, ("*.html", *dataset_fits.IGNORED))
