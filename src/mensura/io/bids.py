@@ -123,8 +123,8 @@ def find_runs(
             f"{runs[0].files[0]} has no phase with it; export the phase images of the scan as well"
         )
     raise ScanError(
-        f"{root} has no gradient-echo images (anat/*_MEGRE.nii.gz, or *_T2starw.nii.gz with phase) for these "
-        "participants and sessions; check the file names"
+        f"{root} has no gradient-echo images (anat/*_MEGRE.nii.gz, or *_T2starw.nii.gz with phase) and no series "
+        "to fit (IRT1, VFA, MESE, MTR, MTS) for these participants and sessions; check the file names"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -239,6 +240,10 @@ def execute(series: Sequence[ImageSeries], fitting: Fitting) -> int:
         except ScanError as error:
             ended.add("bad input")
             console.print(f"[red]mensura:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            continue
+        except Exception:
+            ended.add("failed")
+            console.print(escape(traceback.format_exc()), end="", highlight=False)
             continue
         ended.add("done")
         if made is None:
