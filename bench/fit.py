@@ -98,7 +98,7 @@ def rate_of_peer(model: Callable[..., Any], signals: np.ndarray, start: list[flo
 
 
 def truth() -> None:
-    """A digital head at SNR 100 through eight sequences; the median error of every map in the brain, in %."""
+    """A digital head at SNR 100 through six sequences; the median error of every map in the brain, in %."""
     from mensura.phantom.study import write_study
 
     sequences = ("IRT1", "VFA", "MESE", "TB1AFI", "TB1DAM", "MTS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,17 @@ from numpy.typing import NDArray
 from mensura.scan import BoolArray, FloatArray
 
 Doubles = NDArray[np.float64]
+T = TypeVar("T")
+
+
+def either(which: NDArray[np.bool_], one: T, other: T) -> T:
+    """Two records of arrays (n, …) → one with the first's voxels where it is told to, else the second's."""
+
+    def chosen(name: str) -> Any:
+        a, b = getattr(one, name), getattr(other, name)
+        return np.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return type(one)(**{name: chosen(name) for name in type(one).__dataclass_fields__})  # type: ignore[attr-defined]
 
 
 class Status(IntEnum):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from mensura.fit.descent import Report, columns_of, inverse_normal, projected, solve
+from mensura.fit.result import either
 from mensura.fit.task import Found, Task
 
 Doubles = NDArray[np.float64]
@@ -116,13 +117,13 @@ def _without_one(task: Task) -> tuple[Found, float]:
         found = solve(part)
         left = np.where(part.freedom > 0, 2 * found.cost / np.maximum(part.freedom, 1), np.inf)
         medians.append(np.median(left) / _middle(part.freedom))
-        best, least = best.where(left < least, found), np.minimum(left, least)
+        best, least = either(left < least, found, best), np.minimum(left, least)
     medians.append(np.median(least) / _least_of_normal(task))
     typical = float(np.min(medians))
     doubtful = variance > typical * chdtri(np.maximum(task.freedom, 1), SURPRISE) / np.maximum(
         task.freedom, 1
     )
-    return whole.where(doubtful & np.isfinite(least), best), float(np.sqrt(typical))
+    return either(doubtful & np.isfinite(least), best, whole), float(np.sqrt(typical))
 
 
 def _middle(freedom: Doubles) -> float:

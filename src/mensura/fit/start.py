@@ -1,4 +1,4 @@
-"""Where a fit begins: the best of a dictionary of signals, found for all voxels by one matrix product."""
+"""Where a fit begins: the best of a dictionary of signals, found for all voxels in one pass."""
 
 from __future__ import annotations
 

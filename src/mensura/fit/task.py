@@ -32,15 +32,6 @@ class Found:
             *(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__)
         )
 
-    def where(self, better: NDArray[np.bool_], other: Found) -> Found:
-        """This one, with `other` in the voxels that are better there."""
-
-        def chosen(name: str) -> Any:
-            mine, its = getattr(self, name), getattr(other, name)
-            return np.where(better.reshape(-1, *[1] * (mine.ndim - 1)), its, mine)
-
-        return Found(*(chosen(name) for name in self.__dataclass_fields__))
-
 
 @dataclass(frozen=True)
 class Task:

@@ -18,7 +18,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
-from mensura.pipeline.relaxometry import Outcome, bright, described, entry, outcome, write_maps
+from mensura.pipeline.relaxometry import PERCENT, Outcome, bright, described, entry, outcome, write_maps
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.transmit import onto
 from mensura.scan import FloatArray, Grid, ScanError
@@ -138,7 +138,7 @@ class Fitting:
     def _keep(self, series: ImageSeries, path: Path) -> None:
         image = nifti.read(path)
         values = image.data if image.data.ndim == 3 else image.data[..., 0]
-        if np.nanmedian(values[values > 0]) > 10:
+        if np.nanmedian(values[values > 0]) > PERCENT:
             values = values / np.float32(100)
         self.fields.setdefault(series.place, []).append(Made(path, values, image.grid))
 
@@ -255,9 +255,9 @@ def execute(series: Sequence[ImageSeries], fitting: Fitting) -> int:
             console.print(
                 f"  {name:<10} median {middle:.4g}, quartiles {low:.4g} … {high:.4g}", highlight=False
             )
-        voxels = ", ".join(f"{count} {name}" for name, count in made.ended.items())
         console.print(
-            f"  {voxels}; {made.seconds:.1f} s; maps in {escape(str(made.files[0].parent))}", highlight=False
+            f"  {made.voxels}; {made.seconds:.1f} s; maps in {escape(str(made.files[0].parent))}",
+            highlight=False,
         )
     if ended <= {"done"}:
         return 0

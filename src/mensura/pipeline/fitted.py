@@ -22,9 +22,9 @@ def show(outcome: Outcome, out_dir: Path) -> None:
     for name, (low, middle, high) in outcome.quartiles.items():
         table.add_row(name, f"{middle:.4g}", f"{low:.4g} … {high:.4g}")
     console.print(table)
-    ended = ", ".join(f"{count} {name}" for name, count in outcome.ended.items())
     console.print(
-        f"voxels: {ended}; {outcome.seconds:.1f} s; {len(outcome.files)} maps in {out_dir}", soft_wrap=True
+        f"voxels: {outcome.voxels}; {outcome.seconds:.1f} s; {len(outcome.files)} maps in {out_dir}",
+        soft_wrap=True,
     )
 
 

@@ -61,6 +61,11 @@ class Outcome:
     remarks: Sequence[str]
     seconds: float
 
+    @property
+    def voxels(self) -> str:
+        """How many ended how, in words."""
+        return ", ".join(f"{count} {name}" for name, count in self.ended.items())
+
 
 def fit_files(request: Request, out_dir: Path) -> Outcome:
     """Fits the model in every voxel of the mask and writes its maps. ScanError for what cannot be used."""

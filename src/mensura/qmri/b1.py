@@ -7,10 +7,9 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mensura.fit import Status
 from mensura.methods import Tunable
 from mensura.qmri.choices import Noise, known_noise
-from mensura.qmri.estimates import Estimates, columns
+from mensura.qmri.estimates import Estimates, columns, ended
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -114,6 +113,4 @@ def spin_and_stimulated_echo(
 
 
 def _estimates(signals: Any, possible: NDArray[np.bool_], b1: Doubles, error: Doubles) -> Estimates:
-    status = np.where(possible, Status.OK, Status.OUT_OF_BOUNDS).astype(np.uint8)
-    status[~np.isfinite(signals).all(axis=1) | ~np.any(signals, axis=1)] = Status.NO_SIGNAL
-    return Estimates.closed(status, TB1map=(b1, error))
+    return Estimates.closed(ended(signals, possible), TB1map=(b1, error))

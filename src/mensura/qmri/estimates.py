@@ -69,6 +69,13 @@ def columns(signals: FloatArray, *counts: int) -> Doubles:
     return data
 
 
+def ended(signals: FloatArray | Doubles, possible: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Signals (n, images), where a closed form has a value (n) → the status of each voxel."""
+    status = np.where(possible, Status.OK, Status.OUT_OF_BOUNDS).astype(np.uint8)
+    status[~np.isfinite(signals).all(axis=1) | ~np.any(signals, axis=1)] = Status.NO_SIGNAL
+    return status
+
+
 def propagated(fit: Fit, slopes: Mapping[int, Any]) -> Doubles:
     """∂f/∂parameter (n) of some parameters → standard deviation of f, with the parameters' correlation."""
     assert fit.correlation is not None

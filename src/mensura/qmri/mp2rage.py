@@ -11,7 +11,7 @@ from mensura.fit import Status
 from mensura.methods import Tunable
 from mensura.qmri import equations
 from mensura.qmri.choices import Noise, known_noise
-from mensura.qmri.estimates import Estimates, columns
+from mensura.qmri.estimates import Estimates, columns, ended
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -61,8 +61,8 @@ def mp2rage(
     )  # fmt: skip
     table = np.asarray(equations.mp2rage_uniform(made[..., 0], made[..., 1]), np.float64)
     t1, slope = _read(uniform, relative, (levels, times, table))
-    status = np.where(np.isfinite(t1), Status.OK, Status.OUT_OF_BOUNDS).astype(np.uint8)
-    status[~np.isfinite(data).all(axis=1) | ~np.isfinite(relative) | ~np.any(data, axis=1)] = Status.NO_SIGNAL
+    status = ended(data, np.isfinite(t1))
+    status[~np.isfinite(relative)] = Status.NO_SIGNAL
     return Estimates.closed(status, T1map=(t1, _spread(data, known_noise(noise)) / np.abs(slope)))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mensura.fit import Status
 from mensura.methods import Tunable
 from mensura.qmri.choices import Noise, known_noise
-from mensura.qmri.estimates import Estimates, columns
+from mensura.qmri.estimates import Estimates, columns, ended
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -100,6 +100,6 @@ def _variances(data: Doubles, angles: Doubles, times: Doubles, sigma: float) -> 
 
 
 def _status(signals: FloatArray, reference: Doubles) -> NDArray[np.uint8]:
-    status = np.full(len(signals), Status.OK, np.uint8)
-    status[~np.isfinite(signals).all(axis=1) | ~(np.abs(reference) > 0)] = Status.NO_SIGNAL
+    status = ended(signals, np.ones(len(signals), bool))
+    status[~(np.abs(reference) > 0)] = Status.NO_SIGNAL
     return status

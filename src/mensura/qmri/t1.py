@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
+from mensura.fit.result import either
 from mensura.methods import Tunable
 from mensura.qmri import equations
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
-from mensura.qmri.estimates import Estimates, propagated
+from mensura.qmri.estimates import Estimates, ended, propagated
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -55,10 +56,7 @@ def inversion_recovery(
     Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
-    if polarity == "signed" or (polarity == "auto" and np.nanmin(data, initial=0) < 0):
-        fit = fit_voxels(RECOVERY, times, data, noise=known_noise(noise), loss=loss)
-    else:
-        fit = _turned(times, data, known_noise(noise), loss)
+    fit = _recovered(times, data, polarity, known_noise(noise), loss)
     a, b, t1 = fit.values.T.astype(float)
     left = np.exp(-repetition_time / t1)
     m0 = (a + b * left) / (1 - left)
@@ -71,6 +69,13 @@ def inversion_recovery(
     return made.derived("M0map", m0, m0_error).derived("IEmap", efficiency, propagated(fit, by))
 
 
+def _recovered(times: Doubles, data: Doubles, polarity: str, noise: float | None, loss: str) -> Fit:
+    """The fit of signed signals, or of magnitudes whose sign is to be found."""
+    if polarity == "signed" or (polarity == "auto" and np.nanmin(data, initial=0) < 0):
+        return fit_voxels(RECOVERY, times, data, noise=noise, loss=loss)
+    return _turned(times, data, noise, loss)
+
+
 def _turned(times: Doubles, data: Doubles, noise: float | None, loss: str) -> Fit:
     """The better of the two fits to magnitudes whose early points, without or with the smallest, are turned."""
     smallest = np.argmin(np.where(np.isfinite(data), data, np.inf), axis=1)[:, None]
@@ -80,17 +85,7 @@ def _turned(times: Doubles, data: Doubles, noise: float | None, loss: str) -> Fi
         for more in (0, 1)
     ]
     first, second = (np.where(f.status == Status.OK, f.residual, np.inf) for f in fits)
-    return _either(second < first, fits[1], fits[0])
-
-
-def _either(which: NDArray[np.bool_], one: Fit, other: Fit) -> Fit:
-    """The one fit where it is told to, else the other."""
-
-    def chosen(name: str) -> Any:
-        a, b = getattr(one, name), getattr(other, name)
-        return np.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-
-    return Fit(**{name: chosen(name) for name in Fit.__dataclass_fields__})
+    return either(second < first, fits[1], fits[0])
 
 
 def saturation_recovery(
@@ -120,13 +115,7 @@ def look_locker(
     Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004, doi:10.1002/mrm.20110.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
-    sigma = known_noise(noise)
-    signed = np.nanmin(data, initial=0) < 0
-    fit = (
-        fit_voxels(RECOVERY, times, data, noise=sigma, loss=loss)
-        if signed
-        else _turned(times, data, sigma, loss)
-    )
+    fit = _recovered(times, data, "auto", known_noise(noise), loss)
     a, b, star = fit.values.T.astype(float)
     factor = -b / a - 1
     error = propagated(fit, {0: star * b / a**2, 1: -star / a, 2: factor})
@@ -190,9 +179,7 @@ def despot1(
         t1, m0 = -tr / np.log(slope), offset / (1 - slope)
     residual = data - _spoiled(angle, m0[:, None], t1[:, None], tr)
     errors = _first_order(angle, m0, t1, tr, residual)
-    status = np.full(len(data), Status.OK, np.uint8)
-    status[~((t1 > SHORTEST) & (t1 < LONGEST))] = Status.OUT_OF_BOUNDS
-    status[~np.isfinite(data).all(axis=1) | ~np.any(data, axis=1)] = Status.NO_SIGNAL
+    status = ended(data, (t1 > SHORTEST) & (t1 < LONGEST))
     return Estimates.closed(status, T1map=(t1, errors[1]), M0map=(m0, errors[0]))
 
 

@@ -12,7 +12,7 @@ from mensura.fit import Parameter, SignalModel, Status, fit_voxels
 from mensura.methods import Tunable
 from mensura.qmri import epg, equations
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
-from mensura.qmri.estimates import Estimates
+from mensura.qmri.estimates import Estimates, ended
 from mensura.qmri.spectra import spectra
 from mensura.scan import FloatArray, ScanError
 
@@ -73,10 +73,6 @@ def _train(echoes: Any, m0: Any, t2: Any, b1: Any, spacing: float, angle: float,
     return epg.trains(m0, t2, b1, (np.size(echoes), spacing, angle, t1))
 
 
-def _train_of(echoes: Any, m0: Any, t2: Any, b1: Any, spacing: float, angle: float, t1: float) -> Any:
-    return epg.trains(m0, t2, np.broadcast_to(b1, np.shape(t2)), (np.size(echoes), spacing, angle, t1))
-
-
 TRAIN = SignalModel("spin echo train", _train, (M0, T2, B1), "10.1002/cmr.1820030302")
 
 
@@ -108,7 +104,7 @@ def spin_echo_train(
         )
     known: dict[str, Any] = {"spacing": spacing, "angle": float(refocusing_angle), "t1": float(t1)}
     how: dict[str, Any] = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
-    given = SignalModel(TRAIN.name, _train_of, (M0, T2), TRAIN.doi)
+    given = SignalModel(TRAIN.name, _train, (M0, T2), TRAIN.doi)
     if b1 is not None:
         fit = fit_voxels(given, times, data, known={**known, "b1": np.asarray(b1, np.float64)}, **how)
         return Estimates.of(fit, T2map=1, M0map=0)
@@ -142,8 +138,7 @@ def spectrum(
     """
     times, data = _checked(signals, echo_times)
     grid = np.geomspace(shortest, longest, components)
-    status = np.full(len(data), Status.OK, np.uint8)
-    status[~np.isfinite(data).all(axis=1) | ~np.any(data, axis=1)] = Status.NO_SIGNAL
+    status = ended(data, np.ones(len(data), bool))
     relative = None if b1 is None else np.asarray(b1, np.float64)
     protocol = (times.size, float(times[0]), float(refocusing_angle), float(t1))
     weights, found = spectra(
