@@ -40,6 +40,17 @@ def fill(command: Parser, words: Sequence[str]) -> None:
         "--mask", type=Path, metavar="FILE", help="voxels to fit (default: where there is signal)"
     )
     command.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the maps")
+    command.add_argument(
+        "--field-strength", type=float, metavar="T",
+        help="for the report: published values at this field (default: the images' sidecars)",
+    )  # fmt: skip
+    command.add_argument(
+        "--segmentation",
+        type=Path,
+        metavar="FILE",
+        help="for the report: labels of tissues, with their dseg.tsv",
+    )
+    command.add_argument("--no-report", action="store_true", help="write no HTML report")
     command.add_argument("--threads", type=int, metavar="N", help="processor cores to use (default: all)")
     command.set_defaults(action=_fit)
     chosen = next((word for word in words if word in TABLE), None)
@@ -92,8 +103,14 @@ def _fit(arguments: argparse.Namespace) -> int:
         given.get("b1"),
         arguments.mask,
         arguments.command_line,
+        arguments.field_strength,
+        arguments.segmentation,
     )
     show(fit_files(request, arguments.out), arguments.out)
+    if not arguments.no_report:
+        from mensura import report
+
+        print(f"report in {report.build(arguments.out)}")
     return 0
 
 

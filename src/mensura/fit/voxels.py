@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from mensura.fit.descent import Report, solve
 from mensura.fit.likelihood import LIKELIHOODS
 from mensura.fit.model import SignalModel
-from mensura.fit.result import Fit, Status
+from mensura.fit.result import Design, Fit, Status
 from mensura.fit.robust import LOSSES, rejecting
 from mensura.fit.task import Found, Task
 from mensura.scan import ScanError
@@ -52,11 +52,15 @@ def fit_voxels(
     _check(likelihood, loss, noise)
     task = Task.of(model, points, data, known, weights, noise)
     if loss == "none":
-        return _fit(task, solve(task, likelihood, monitor=monitor))
-    kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
-    fit = _fit(kept, found, weight, variance)
-    corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
-    return replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
+        fit = _fit(task, solve(task, likelihood, monitor=monitor))
+    else:
+        kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
+        fit = _fit(kept, found, weight, variance)
+        corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
+        fit = replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
+    measured = np.where(task.weight > 0, task.data, np.nan).astype(np.float32)
+    told = noise is not None and loss == "none"
+    return replace(fit, data=measured, design=Design(model, task.points, task.known, told))
 
 
 def _check(likelihood: str, loss: str, noise: ArrayLike | None) -> None:

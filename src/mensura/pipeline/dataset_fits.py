@@ -19,6 +19,7 @@ from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
 from mensura.pipeline.relaxometry import PERCENT, Outcome, bright, described, entry, outcome, write_maps
+from mensura.pipeline.scanner import scanner
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.transmit import onto
 from mensura.scan import FloatArray, Grid, ScanError
@@ -49,8 +50,8 @@ RULES: Mapping[str, Rule] = {
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
 }
 """By BIDS suffix; those of the transmit field first, since others are corrected by them."""
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*")
-"""Maps that BIDS has no suffix for."""
+IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_desc-voxels_*")
+"""Maps that BIDS has no suffix for, and the chosen voxels."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
@@ -97,7 +98,7 @@ class Fitting:
         }
         record = self._record(series, rule.model, told, ([*images, *([used.path] if used else [])], remarks))
         path = self._namer(series, list(model.produces))
-        if not self.force and _unchanged(path(next(iter(model.produces)), None, ".json"), record):
+        if not self.force and _unchanged(path, next(iter(model.produces)), record):
             self._remember(series, path)
             return None
         image = nifti.stack(images)
@@ -116,7 +117,12 @@ class Fitting:
         digests = {path.name: digest(path) for path in sources}
         record = described(model, told, {"Command": self.command, "Digests": digests, "Warnings": remarks})
         uris = [bids.bids_uri(path, series.dataset) for path in sources]
-        return {**record, "Sources": uris, "SkullStripped": False}
+        return {
+            **record,
+            "Sources": uris,
+            "SkullStripped": False,
+            "Acquisition": scanner(series.sidecars),
+        }
 
     def _namer(self, series: ImageSeries, maps: Sequence[str]) -> Callable[[str, str | None, str], Path]:
         """File names of the series' maps; `mod` tells a map from that of an earlier series."""
@@ -219,9 +225,10 @@ def _si(key: str, value: Any) -> float:
     return float(np.deg2rad(value)) if key.endswith("Angle") else float(value)
 
 
-def _unchanged(sidecar: Path, record: Values) -> bool:
+def _unchanged(path: Callable[[str, str | None, str], Path], name: str, record: Values) -> bool:
     """Whether the maps were made of the same files, parameters and version."""
-    if not sidecar.is_file():
+    sidecar = path(name, None, ".json")
+    if not sidecar.is_file() or not path(name, "voxels", ".json").is_file():
         return False
     before, now = read_json(sidecar).get("Mensura", {}), record["Mensura"]
     same = ("Version", "Model", "Digests", "Warnings")

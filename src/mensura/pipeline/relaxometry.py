@@ -16,6 +16,8 @@ from mensura.fit import Status
 from mensura.io import nifti
 from mensura.io.files import digest, write_json
 from mensura.pipeline.config import convert, nearest
+from mensura.pipeline.scanner import beside, scanner
+from mensura.pipeline.voxels import DEGREES, Axis, voxels, words
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
 from mensura.scan import BoolArray, FloatArray, ScanError
@@ -40,7 +42,10 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Request:
-    """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters."""
+    """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters.
+
+    `field_strength` (T; else that of the images' sidecars) and `segmentation` are for the report alone.
+    """
 
     model: str
     images: Sequence[Path]
@@ -49,6 +54,8 @@ class Request:
     b1: Path | None = None
     mask: Path | None = None
     command: str = ""
+    field_strength: float | None = None
+    segmentation: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -88,12 +95,23 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     }
     record = described(request.model, {**given, **varied}, facts)
     record |= {"Sources": [str(path) for path in sources], "SkullStripped": request.mask is not None}
+    record |= _for_the_report(request)
 
     def path(name: str, desc: str | None, extension: str) -> Path:
         return out_dir / f"{f'desc-{desc}_' if desc else ''}{name}{extension}"
 
     files = write_maps(estimates, model.produces, (image, mask), record, path)
     return outcome(estimates, files, remarks, began)
+
+
+def _for_the_report(request: Request) -> dict[str, Any]:
+    """What is known of the scanner, and the segmentation."""
+    told = {"MagneticFieldStrength": request.field_strength} if request.field_strength is not None else {}
+    found: dict[str, Any] = {"Acquisition": scanner(beside(request.images)) | told}
+    if request.segmentation is not None:
+        nifti.read_shape(request.segmentation)
+        found["Segmentation"] = str(request.segmentation.resolve())
+    return found
 
 
 def entry(name: str) -> Model:
@@ -194,7 +212,7 @@ def _quartiles(values: FloatArray) -> tuple[float, float, float]:
 
 def _ended(estimates: Estimates) -> dict[str, int]:
     counts = np.bincount(estimates.status, minlength=len(Status))
-    return {status.name.lower().replace("_", " "): int(counts[status]) for status in Status if counts[status]}
+    return {words(status): int(counts[status]) for status in Status if counts[status]}
 
 
 def described(name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,15 +252,25 @@ def write_maps(
         write_json(path(name, desc, ".json"), {"Description": about[0], "Units": about[1], **record})
 
     for name, (values, errors) in estimates.maps.items():
-        words = LABELS[name]
+        label = LABELS[name]
         if np.isfinite(errors).any():
             save(
-                name, "std", errors, (f"Standard deviation of the {words[0].lower()}{words[1:]}", units[name])
+                name, "std", errors, (f"Standard deviation of the {label[0].lower()}{label[1:]}", units[name])
             )
-        save(name, None, values, (words, units[name]))
-    codes = "; ".join(f"{s.value}: {s.name.lower().replace('_', ' ')}" for s in Status)
-    save(next(iter(estimates.maps)), "status", estimates.status, (f"How the fit ended ({codes})", "1"))
+        save(name, None, values, (label, units[name]))
+    codes = "; ".join(f"{s.value}: {words(s)}" for s in Status)
+    first = next(iter(estimates.maps))
+    save(first, "status", estimates.status, (f"How the fit ended ({codes})", "1"))
+    write_json(path(first, "voxels", ".json"), voxels(estimates, (image.data, mask), _axis(record), record))
     return files
+
+
+def _axis(record: Mapping[str, Any]) -> Axis:
+    """What varied from image to image, in degrees or s, from the record of a fit."""
+    name = entry(record["Mensura"]["Model"]).varied
+    values = np.asarray(record["Mensura"]["Parameters"].get(name, ()), float).ravel()
+    degrees = in_degrees(name)
+    return Axis(name, DEGREES if degrees else "s", (np.rad2deg(values) if degrees else values).tolist())
 
 
 def outcome(estimates: Estimates, files: Sequence[Path], remarks: Sequence[str], began: float) -> Outcome:

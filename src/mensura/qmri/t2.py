@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mensura.fit import Parameter, SignalModel, Status, fit_voxels
+from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
 from mensura.methods import Tunable
 from mensura.qmri import epg, equations
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
@@ -73,7 +74,7 @@ def _train(echoes: Any, m0: Any, t2: Any, b1: Any, spacing: float, angle: float,
     return epg.trains(m0, t2, b1, (np.size(echoes), spacing, angle, t1))
 
 
-TRAIN = SignalModel("spin echo train", _train, (M0, T2, B1), "10.1002/cmr.1820030302")
+TRAIN = SignalModel("spin echo train", _train, (M0, T2, B1), "10.1002/cmr.1820030302", between=False)
 
 
 def spin_echo_train(
@@ -104,7 +105,7 @@ def spin_echo_train(
         )
     known: dict[str, Any] = {"spacing": spacing, "angle": float(refocusing_angle), "t1": float(t1)}
     how: dict[str, Any] = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
-    given = SignalModel(TRAIN.name, _train, (M0, T2), TRAIN.doi)
+    given = SignalModel(TRAIN.name, _train, (M0, T2), TRAIN.doi, between=False)
     if b1 is not None:
         fit = fit_voxels(given, times, data, known={**known, "b1": np.asarray(b1, np.float64)}, **how)
         return Estimates.of(fit, T2map=1, M0map=0)
@@ -114,7 +115,20 @@ def spin_echo_train(
         return made
     ideal = fit_voxels(given, times, data[flat], known={**known, "b1": 1.0}, **how)
     nominal = (np.where(ideal.status == Status.OK, 1, np.nan), np.full(len(ideal.status), np.nan))
-    return made.replaced(flat, Estimates.of(ideal, T2map=1, M0map=0).derived("TB1map", *nominal))
+    return made.replaced(flat, Estimates.of(_held(ideal, 1.0), T2map=1, M0map=0).derived("TB1map", *nominal))
+
+
+def _held(fit: Fit, value: float) -> Fit:
+    """A fit with one more parameter, the last, that was held at a value: known without error."""
+    ok, correlation = fit.status == Status.OK, fit.correlation
+    assert correlation is not None
+    wider = np.where(ok[:, None, None], np.eye(correlation.shape[1] + 1, dtype=np.float32), np.nan)
+    wider[:, :-1, :-1] = correlation
+    values, errors = (
+        np.column_stack([old, np.where(ok, new, np.nan)]).astype(np.float32)
+        for old, new in ((fit.values, value), (fit.errors, 0.0))
+    )
+    return replace(fit, values=values, errors=errors, correlation=wider.astype(np.float32))
 
 
 def spectrum(

@@ -1,0 +1,45 @@
+"""What the sidecars of a series say of the scanner and the sequence, for the sidecars of its maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mensura.io.files import read_json
+
+FIELDS = (
+    *(
+        "MagneticFieldStrength",
+        "ImagingFrequency",
+        "Manufacturer",
+        "ManufacturersModelName",
+        "SoftwareVersions",
+    ),
+    *("DeviceSerialNumber", "StationName", "InstitutionName", "ReceiveCoilName", "ReceiveCoilActiveElements"),
+    *(
+        "MRTransmitCoilSequence",
+        "CoilCombinationMethod",
+        "NonlinearGradientCorrection",
+        "B0ShimmingTechnique",
+    ),
+    *("PulseSequenceType", "MRAcquisitionType", "ScanningSequence", "SequenceVariant", "SpoilingType"),
+    *("RepetitionTime", "RepetitionTimeExcitation", "EchoTime", "FlipAngle", "PixelBandwidth"),
+)
+"""Fields of BIDS that are worth passing on."""
+
+
+def scanner(sidecars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sidecars of a series' images → those of `FIELDS` in which all of them agree."""
+    if not sidecars:
+        return {}
+    first, *others = sidecars
+    return {
+        key: first[key] for key in FIELDS if key in first and all(o.get(key) == first[key] for o in others)
+    }
+
+
+def beside(images: Sequence[Path]) -> list[dict[str, Any]]:
+    """Images given one by one → their sidecars: the JSON files of the same name; empty unless each has one."""
+    paths = [path.with_name(path.name.partition(".nii")[0] + ".json") for path in images]
+    return [read_json(path) for path in paths] if all(path.is_file() for path in paths) else []
