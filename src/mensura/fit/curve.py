@@ -41,7 +41,8 @@ def curve(fit: Fit) -> Curve:
     """
     if fit.design is None or fit.correlation is None or fit.freedom is None:
         raise ScanError("a closed form has no curve; draw its data alone")
-    points, good = sampled(fit.design), np.isfinite(fit.values).all(axis=1)
+    points = sampled(fit.design)
+    good = np.asarray(np.isfinite(fit.values).all(axis=1))
     signal, half = np.full((2, len(good), points.size), np.nan)
     if good.any():
         signal[good], half[good] = _with_width(fit.part(good), points)

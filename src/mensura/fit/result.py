@@ -95,12 +95,15 @@ class Fit:
 
     def part(self, which: Any) -> Fit:
         """That of some of the voxels."""
-        arrays = {name: a[which] for name, a in vars(self).items() if isinstance(a, np.ndarray)}
-        return replace(self, **arrays, design=None if self.design is None else self.design.part(which))
+        arrays: dict[str, Any] = {
+            name: a[which] for name, a in vars(self).items() if isinstance(a, np.ndarray)
+        }
+        design = None if self.design is None else self.design.part(which)
+        return replace(self, design=design, **arrays)
 
     def replaced(self, which: BoolArray, other: Fit) -> Fit:
         """With another fit of some of the voxels, by the same parameters; the design stays."""
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for name, mine in vars(self).items():
             if isinstance(mine, np.ndarray):
                 arrays[name] = mine.copy()

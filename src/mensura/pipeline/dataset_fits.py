@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mensura.qmri.transmit import onto
 from mensura.scan import FloatArray, Grid, ScanError
 
 Values = Mapping[str, Any]
+Report = Callable[[tuple[str, str]], Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -236,36 +238,59 @@ def _unchanged(path: Callable[[str, str | None, str], Path], name: str, record: 
     return all(before.get(key) == now[key] for key in same) and before.get("Parameters") == plain
 
 
-def execute(series: Sequence[ImageSeries], fitting: Fitting) -> int:
-    """All series → exit code, as `batch.execute`; each is told on the terminal."""
+def execute(series: Sequence[ImageSeries], fitting: Fitting, report: Report | None = None) -> int:
+    """All series → exit code, as `batch.execute`; each is told on the terminal.
+
+    `report` makes the pages of a subject and session once its series are done.
+    """
     console = Console(stderr=True)
     ended = set()
-    for one in series:
-        console.print(f"[bold]{escape(one.name)}[/]", highlight=False)
-        try:
-            made = fitting.fit(one)
-        except ScanError as error:
-            ended.add("bad input")
-            console.print(f"[red]mensura:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-            continue
-        except Exception:
-            ended.add("failed")
-            console.print(escape(traceback.format_exc()), end="", highlight=False)
-            continue
-        ended.add("done")
-        if made is None:
-            console.print("  [dim]unchanged, or given[/]")
-            continue
-        for remark in made.remarks:
-            console.print(f"  [yellow]note:[/] {escape(remark)}", highlight=False, soft_wrap=True)
-        for name, (low, middle, high) in made.quartiles.items():
-            console.print(
-                f"  {name:<10} median {middle:.4g}, quartiles {low:.4g} … {high:.4g}", highlight=False
-            )
-        console.print(
-            f"  {made.voxels}; {made.seconds:.1f} s; maps in {escape(str(made.files[0].parent))}",
-            highlight=False,
-        )
+    for place, group in groupby(series, key=lambda one: one.place):
+        here = {_told_of(console, one, fitting) for one in group}
+        ended |= here
+        if report is not None:
+            ended |= _reported(console, partial(report, place), needed="done" in here)
     if ended <= {"done"}:
         return 0
     return 2 if ended == {"bad input"} else 1
+
+
+def _told_of(console: Console, series: ImageSeries, fitting: Fitting) -> str:
+    """A series fitted and told of → how it ended."""
+    console.print(f"[bold]{escape(series.name)}[/]", highlight=False)
+    try:
+        made = fitting.fit(series)
+    except ScanError as error:
+        console.print(f"[red]mensura:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return "bad input"
+    except Exception:
+        console.print(escape(traceback.format_exc()), end="", highlight=False)
+        return "failed"
+    if made is None:
+        console.print("  [dim]unchanged, or given[/]")
+        return "done"
+    for remark in made.remarks:
+        console.print(f"  [yellow]note:[/] {escape(remark)}", highlight=False, soft_wrap=True)
+    for name, (low, middle, high) in made.quartiles.items():
+        console.print(f"  {name:<10} median {middle:.4g}, quartiles {low:.4g} … {high:.4g}", highlight=False)
+    console.print(
+        f"  {made.voxels}; {made.seconds:.1f} s; maps in {escape(str(made.files[0].parent))}",
+        highlight=False,
+    )
+    return "done"
+
+
+def _reported(console: Console, report: Callable[[], Sequence[Path]], *, needed: bool) -> set[str]:
+    """The pages of a subject and session → how that ended; nothing where no map is there and none is needed."""
+    try:
+        pages = report()
+    except Exception as error:
+        if not needed and isinstance(error, ScanError):
+            return set()
+        console.print(
+            f"[red]mensura:[/] the report failed: {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        return {"failed"}
+    for page in pages:
+        console.print(f"  report in {escape(str(page))}", highlight=False, soft_wrap=True)
+    return set()

@@ -113,8 +113,8 @@ def _at_quantiles(
         return
     order = good[np.argsort(values[good], kind="stable")]
     for share in shares:
-        words = "median" if share == 0.5 else f"{share:.0%} quantile"
-        yield f"{words} of {name}", int(order[round(share * (order.size - 1))])
+        which = "median" if share == 0.5 else f"{100 * share:g} % quantile"
+        yield f"{which} of {name}", int(order[round(share * (order.size - 1))])
 
 
 def _special(estimates: Estimates, good: Where) -> Iterator[tuple[str, int]]:
@@ -140,7 +140,7 @@ def _rejected(fit: Fit) -> NDArray[np.intp]:
     """How many points of each voxel were rejected."""
     assert fit.weights is not None
     assert fit.data is not None
-    return np.count_nonzero((fit.weights == 0) & np.isfinite(fit.data), axis=1)
+    return np.asarray(np.count_nonzero((fit.weights == 0) & np.isfinite(fit.data), axis=1))
 
 
 def _estimated(estimates: Estimates, one: int) -> dict[str, Any]:
