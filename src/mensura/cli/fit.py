@@ -12,6 +12,7 @@ from mensura.cli.flags import METAVARS, Parser, described
 FIT = """\
 Fits a model to every voxel of a series of images: a file for each, or one 4D file. Times are in seconds, angles in
 degrees. Of every map comes its standard deviation (desc-std_…), and one status map says why a voxel has no value.
+report.html leads to a page for every map: its range, its values by tissue, and the curves of chosen voxels.
 
 examples:
   mensura fit inversion_recovery --images ti1.nii.gz ti2.nii.gz ti3.nii.gz ti4.nii.gz \\

@@ -19,8 +19,8 @@ SCAN_FLAGS = (
 RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
 volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every IRT1, VFA, MESE, MTR
-and MTS series, corrected by the session's B1 (TB1map, TB1DAM, TB1AFI). What is there already and has not changed
-is not computed again.
+and MTS series, corrected by the session's B1 (TB1map, TB1DAM, TB1AFI), with a page for every map. What is there
+already and has not changed is not computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02

@@ -85,8 +85,8 @@ def voxels(
 def choice(estimates: Estimates) -> dict[str, int]:
     """Why a voxel is shown → which of the fitted ones, each once.
 
-    Quantiles of the first map, the worst fit, the one with most points rejected, and one without a value; further
-    quantiles where some of these do not exist.
+    Quantiles of the first map, the worst fit, one with rejected points, and one without a value; further quantiles
+    where some of these do not exist.
     """
     name = next(iter(estimates.maps))
     values = np.asarray(estimates.maps[name][0], float)
@@ -118,15 +118,20 @@ def _at_quantiles(
 
 
 def _special(estimates: Estimates, good: Where) -> Iterator[tuple[str, int]]:
-    """The worst fit, the one with most points rejected, and one without a value."""
+    """The worst fit, the middle one of those with rejected points, and one of those that most often have no value."""
     fit = estimates.fit
-    if fit is not None and good.size and fit.r_squared is not None:
-        explained = np.nan_to_num(fit.r_squared[good], nan=1)
-        yield "worst fit (smallest R²)", int(good[np.argmin(explained)])
+    if fit is not None and fit.r_squared is not None and fit.freedom is not None:
+        judged = good[fit.freedom[good] > 0]
+        if judged.size:
+            yield (
+                "worst fit (smallest R²)",
+                int(judged[np.argmin(np.nan_to_num(fit.r_squared[judged], nan=1))]),
+            )
     if fit is not None and good.size and fit.weights is not None and fit.data is not None:
-        rejected = _rejected(fit)[good]
-        if rejected.any():
-            yield "most points rejected", int(good[np.argmax(rejected)])
+        some = good[_rejected(fit)[good]]
+        if some.size:
+            values = next(iter(estimates.maps.values()))[0][some]
+            yield "with rejected points", int(some[np.argsort(values, kind="stable")[some.size // 2]])
     failed = np.flatnonzero(estimates.status != Status.OK)
     if failed.size:
         counts = np.bincount(estimates.status[failed], minlength=len(Status))
@@ -136,11 +141,12 @@ def _special(estimates: Estimates, good: Where) -> Iterator[tuple[str, int]]:
         yield f"no value: {words(worst)}", int(same[same.size // 2])
 
 
-def _rejected(fit: Fit) -> NDArray[np.intp]:
-    """How many points of each voxel were rejected."""
+def _rejected(fit: Fit) -> BoolArray:
+    """Whether any point of a voxel was rejected."""
     assert fit.weights is not None
     assert fit.data is not None
-    return np.asarray(np.count_nonzero((fit.weights == 0) & np.isfinite(fit.data), axis=1))
+    rejected: BoolArray = np.any((fit.weights == 0) & np.isfinite(fit.data), axis=1)
+    return rejected
 
 
 def _estimated(estimates: Estimates, one: int) -> dict[str, Any]:

@@ -70,8 +70,17 @@ class Series:
     @property
     def suffix(self) -> str:
         """The BIDS suffix of its images, "" where they have none."""
-        name = parse(self.sources[0].rpartition(":")[2]) if self.sources else None
-        return name.suffix if name is not None and name.entities else ""
+        return self._suffixes[0] if self._suffixes else ""
+
+    @property
+    def images(self) -> int:
+        """How many of its sources are images of the series."""
+        return self._suffixes.count(self.suffix)
+
+    @property
+    def _suffixes(self) -> list[str]:
+        names = [parse(source.rpartition(":")[2]) for source in self.sources]
+        return [name.suffix if name is not None and "sub" in name.entities else "" for name in names]
 
 
 @dataclass

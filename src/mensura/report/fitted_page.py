@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from mensura.fit.result import Status
 from mensura.io import nifti
 from mensura.report import curves, tissues
 from mensura.report.checks import KeyNumber
@@ -95,6 +94,7 @@ def contents(seen: Read, root: Path | None) -> Iterator[tuple[FittedMap, Content
                 "unit": panels[0].kind.unit,
                 "status": status,
                 "tissues": _tissues(fitted, panels[0], classes, seen),
+                "caveat": CAVEAT,
                 "voxels": drawn,
                 "voxel_words": _voxel_words(series),
                 "convention": CONVENTION,
@@ -122,7 +122,7 @@ def header(series: Series) -> dict[str, str]:
     field = series.field_strength
     return {
         "Model": series.model.replace("_", " "),
-        "Images": f"{len(series.sources)} {series.suffix} files".replace("  ", " "),
+        "Files": f"{series.images} {series.suffix}".strip(),
         "Field strength": NOT_RECORDED if field is None else f"{field:g} T",
         "Version": f"mensura {series.ours.get('Version', NOT_RECORDED)}",
         "Command": str(series.ours.get("Command") or NOT_RECORDED),
@@ -164,6 +164,8 @@ def _status(seen: Read) -> StatusPanel | None:
 
 def status_words(code: int) -> str:
     """A code → "not converged"; one that this version does not know stays a number."""
+    from mensura.fit import Status
+
     known = {int(status): status.name.lower().replace("_", " ") for status in Status}
     return known.get(code, f"code {code}")
 
@@ -204,7 +206,6 @@ def _tissues(fitted: FittedMap, panel: Panel, classes: tissues.Segmentation, see
     return {
         "words": classes.words,
         "published": told.words,
-        "caveat": CAVEAT if told.bands else "",
         "doi": told.doi,
         "rows": rows,
         "ticks": curves.row_ticks(panel.scale),

@@ -88,7 +88,7 @@ def about(series: Sequence[Series], folder: Path) -> dict[str, Any]:
 
 def links(groups: Sequence[Group]) -> list[Link]:
     """To every map, for a page that has others."""
-    return [Link(card.href, card.label) for group in groups for card in group.cards]
+    return [Link(card.href, f"{group.title}: {card.label}") for group in groups for card in group.cards]
 
 
 def _group(seen: Read, place: int) -> Group:
@@ -102,19 +102,21 @@ def _group(seen: Read, place: int) -> Group:
         words = "no voxel has a value"
         if known.size:
             share = percent(100 * known.size / np.count_nonzero(seen.inside))
-            unit = kind.unit.replace("relative", "")
-            words = f"median {number(float(np.median(known)))} {unit}; {share} of the voxels have a value; "
-            words += f"shown from {number(kind.scale.low)} to {number(kind.scale.high)} {unit}"
+            unit = "" if kind.unit in ("relative", "arbitrary") else kind.unit
+            ends = f"shown from {number(kind.scale.low)} to {number(kind.scale.high)} {unit}".strip()
+            middle = f"median {number(float(np.median(known)))} {unit}".strip()
+            words = f"{middle}; {share} of the voxels have a value; {ends}"
         picture = draw(layout, values, seen.inside, kind.scale)
         cards.append(Card(fitted.page, f"{fitted.label} ({fitted.name})", words, picture))
-    title = f"{series.suffix or 'Series'}: {series.model.replace('_', ' ')}"
+    words = series.model.replace("_", " ")
+    title = f"{series.suffix}, {words}" if series.suffix else words.capitalize()
     notes = " ".join(f"{str(text)[0].upper()}{str(text)[1:]}." for text in series.ours.get("Warnings") or ())
     return Group(f"series-{place}", title, notes, tuple(cards))
 
 
 def _axial(layout: Layout) -> Layout:
-    """The axial slices of a layout alone."""
+    """The axial slices of a layout alone, in a row with room for all."""
     strip = layout.strips[0]
-    return replace(
-        layout, strips=(replace(strip, left=0.0, top=0.0),), width=strip.width, height=strip.tile_height
-    )
+    width = SLICES[0] * strip.tile_width
+    row = replace(strip, left=(width - strip.width) / 2, top=0.0)
+    return replace(layout, strips=(row,), width=width, height=strip.tile_height)

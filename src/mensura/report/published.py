@@ -10,8 +10,8 @@ from mensura.report.text import listed
 NEAR = 0.1
 """Relative difference of field strengths that still count as the same: 2.89 T is sold as 3 T."""
 CAVEAT = (
-    "Published values are those of healthy adult brains, as one study measured them. Other methods measured others: "
-    "T1 of white matter at 3 T alone reaches from 0.6 to 1.1 s. They are no pass or fail."
+    "They are of healthy adult brains, by one study; other methods measured others (T1 of white matter at 3 T from "
+    "0.6 to 1.1 s). They are no pass or fail."
 )
 
 Ends = tuple[float, float]

@@ -67,7 +67,7 @@ SHOWN: Mapping[str, Shown] = {
     "RB1map": Shown("diverging", _always(0.5, 1.5), "Sensitivity of the receive coils; it should be smooth."),
     "IEmap": Shown("water", _always(0.5, 1.1), "1 is a perfect inversion; low where the pulse fell short."),
     "MTRmap": Shown("heat", _always(0, 60), "High where macromolecules are: white matter is bright."),
-    "MTsat": Shown("heat", _always(0, 6), "High where macromolecules are, with T1 and B1 taken out."),
+    "MTsat": Shown("heat", _always(0, 4), "High where macromolecules are, with T1 and B1 taken out."),
     "MWFmap": Shown("heat", _always(0, 30), "Share of the water between layers of myelin."),
     "PDFFmap": Shown("heat", _always(0, 100), "Share of fat in the signal."),
 }
@@ -113,9 +113,9 @@ def _fixed(shown: Shown, field: float | None) -> tuple[Scale, str]:
 
 
 def _own(values: FloatArray) -> Scale:
-    """From 0, or the lowest hundredth, to a little above the highest."""
+    """From 0, or the lowest hundredth where many are negative, to a little above the highest."""
     window = shown_scale(
         MapKind("", "", "", "", Scale("grey", 0.0, 1.0), "", window=True), np.abs(values), None
     )
-    low = float(np.quantile(values, 0.01)) if values.size else 0.0
-    return Scale("grey", min(0.0, float(f"{low:.2g}")), float(f"{window.high:.2g}"))
+    low, few = np.quantile(values, [0.01, 0.05]).tolist() if values.size else (0.0, 0.0)
+    return Scale("grey", float(f"{low:.2g}") if few < 0 else 0.0, float(f"{window.high:.2g}"))

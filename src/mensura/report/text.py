@@ -41,7 +41,7 @@ def thousands(count: int) -> str:
 def with_error(value: float | None, error: float | None) -> str:
     """A value and its standard deviation → "1.05 ± 0.04": the value to the second digit of its error."""
     if value is None or error is None or not 0 < error < math.inf:
-        return number(value)
+        return number(value if value is None or abs(value) < 100 else round(value))
     places = 1 - math.floor(math.log10(error))
     if places < 0:
         return f"{number(round(value, places))} ± {number(round(error, places))}"

@@ -15,7 +15,6 @@ from mensura.io.bids_names import parse
 from mensura.io.files import read_json
 from mensura.io.labels import label_names, labels_on
 from mensura.scan import BoolArray, Grid
-from mensura.score.regions import plain_name
 
 CLASSES: Mapping[str, str] = {
     "white matter": r"white matter|wm|corpus callosum|cc (anterior|posterior|central|mid anterior|mid posterior)",
@@ -69,6 +68,8 @@ def segmentation(path: Path | None, grid: Grid, inside: BoolArray) -> Segmentati
 
 def _classes(names: Mapping[int, str]) -> dict[str, list[int]]:
     """Label → name → the labels of each class; what lies outside the body is left out."""
+    from mensura.score.regions import plain_name
+
     found: dict[str, list[int]] = {}
     for label, name in sorted(names.items()):
         words = "cortex" if name.lower().startswith("ctx") else plain_name(name)
