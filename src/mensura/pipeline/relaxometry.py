@@ -26,6 +26,8 @@ FAINT = 0.08
 """Voxels below this share of the bright ones are left out, where no mask is given."""
 PERCENT = 10.0
 """A median B1 above this is in percent."""
+HIGHEST = 30.0
+"""Field strength, T, that no scanner reaches."""
 LABELS = {
     "T1map": "Longitudinal relaxation time",
     "T1starmap": "Apparent longitudinal relaxation time under readouts",
@@ -106,7 +108,10 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
 
 def _for_the_report(request: Request) -> dict[str, Any]:
     """What is known of the scanner, and the segmentation."""
-    told = {"MagneticFieldStrength": request.field_strength} if request.field_strength is not None else {}
+    field = request.field_strength
+    if field is not None and not 0 < field < HIGHEST:
+        raise ScanError(f"a field strength of {field:g} cannot be meant; give it in tesla, as 3")
+    told = {"MagneticFieldStrength": field} if field is not None else {}
     found: dict[str, Any] = {"Acquisition": scanner(beside(request.images)) | told}
     if request.segmentation is not None:
         nifti.read_shape(request.segmentation)

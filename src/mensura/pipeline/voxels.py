@@ -60,14 +60,14 @@ def voxels(
     """
     data, mask = images
     chosen = choice(estimates)
-    which = np.array(list(chosen.values()), dtype=np.intp)
+    which = np.array(list(chosen), dtype=np.intp)
     fit = None if estimates.fit is None or estimates.fit.design is None else estimates.fit.part(which)
     signals = data[mask][which] if fit is None or fit.data is None else fit.data
     places = np.argwhere(mask)[which].tolist()
     shown, factor = axis.of(fit, signals.shape[1])
     found = [
         {"Why": why, "Index": place, **_estimated(estimates, one), "Data": signals[row]}
-        for row, ((why, one), place) in enumerate(zip(chosen.items(), places, strict=True))
+        for row, ((one, why), place) in enumerate(zip(chosen.items(), places, strict=True))
     ]
     if fit is not None and len(chosen):
         for one, more in zip(found, _fitted(fit, factor), strict=True):
@@ -82,8 +82,8 @@ def voxels(
     }
 
 
-def choice(estimates: Estimates) -> dict[str, int]:
-    """Why a voxel is shown → which of the fitted ones, each once.
+def choice(estimates: Estimates) -> dict[int, str]:
+    """Which of the fitted voxels are shown → why, each once, with all its reasons.
 
     Quantiles of the first map, the worst fit, one with rejected points, and one without a value; further quantiles
     where some of these do not exist.
@@ -91,18 +91,13 @@ def choice(estimates: Estimates) -> dict[str, int]:
     name = next(iter(estimates.maps))
     values = np.asarray(estimates.maps[name][0], float)
     good = np.flatnonzero((estimates.status == Status.OK) & np.isfinite(values))
-    found: dict[str, int] = {}
+    found: dict[int, str] = {}
     for why, one in (*_at_quantiles(name, values, good, QUANTILES), *_special(estimates, good)):
-        _add(found, why, one)
+        found[one] = f"{found[one]}, {why}" if one in found else why
     for why, one in _at_quantiles(name, values, good, FURTHER):
         if len(found) < MOST:
-            _add(found, why, one)
+            found.setdefault(one, why)
     return found
-
-
-def _add(found: dict[str, int], why: str, one: int) -> None:
-    if one not in found.values():
-        found[why] = one
 
 
 def _at_quantiles(

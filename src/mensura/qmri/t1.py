@@ -77,7 +77,11 @@ def _recovered(times: Doubles, data: Doubles, polarity: str, noise: float | None
 
 
 def _turned(times: Doubles, data: Doubles, noise: float | None, loss: str) -> Fit:
-    """The better of the two fits to magnitudes whose early points, without or with the smallest, are turned."""
+    """The better of the two fits to magnitudes whose early points, without or with the smallest, are turned.
+
+    Better is the one that rejects fewer points, then the one that leaves less: a loss would reject a point of the wrong
+    sign and find the others agree.
+    """
     smallest = np.argmin(np.where(np.isfinite(data), data, np.inf), axis=1)[:, None]
     place = np.arange(times.size)
     fits = [
@@ -85,7 +89,14 @@ def _turned(times: Doubles, data: Doubles, noise: float | None, loss: str) -> Fi
         for more in (0, 1)
     ]
     first, second = (np.where(f.status == Status.OK, f.residual, np.inf) for f in fits)
-    return either(second < first, fits[1], fits[0])
+    fewer = np.subtract(*(np.where(f.status == Status.OK, _rejected(f), times.size) for f in fits))
+    return either((fewer > 0) | ((fewer == 0) & (second < first)), fits[1], fits[0])
+
+
+def _rejected(fit: Fit) -> NDArray[np.intp]:
+    """How many points of each voxel count for nothing."""
+    assert fit.weights is not None
+    return np.asarray(np.count_nonzero(fit.weights == 0, axis=1))
 
 
 def saturation_recovery(

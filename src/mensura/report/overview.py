@@ -58,7 +58,7 @@ def write_map_pages(folders: Sequence[Path], target: Path, root: Path | None = N
         seen = fitted_page.read(series)
         for fitted, content in fitted_page.contents(seen, root):
             page = target.parent / fitted.page
-            write_text(page, render("fitted.html", {**content, "home": Link(target.name, "")}))
+            write_text(page, render("fitted.html", {**content, "home": f"{target.name}#fitted"}))
         groups.append(_group(seen, number_))
     return groups
 
