@@ -140,6 +140,15 @@ def test_without_field_strength_no_band_is_drawn_and_it_is_said(tmp_path: Path) 
     assert "field strength is not recorded" in text_of(page(out))
 
 
+def test_a_map_without_any_value_has_a_page_that_says_so(maps: Path) -> None:
+    for name in ("T1map", "desc-std_T1map"):
+        image = nifti.read(maps / f"{name}.nii.gz")
+        nifti.write(image.path, np.where(image.data != 0, np.float32(np.nan), 0), image.grid)
+    build(maps)
+    assert "No voxel has a value" in text_of(page(maps))
+    assert "no voxel has a value" in text_of((maps / "report.html").read_text("utf-8"))
+
+
 def test_without_segmentation_all_bands_lie_behind_all_voxels(tmp_path: Path) -> None:
     out = write_fit(tmp_path, segmented=False)
     build(out)

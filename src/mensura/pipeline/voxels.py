@@ -61,7 +61,7 @@ def voxels(
     data, mask = images
     chosen = choice(estimates)
     which = np.array(list(chosen), dtype=np.intp)
-    fit = None if estimates.fit is None or estimates.fit.design is None else estimates.fit.part(which)
+    fit = _fit_of(estimates, which)
     signals = data[mask][which] if fit is None or fit.data is None else fit.data
     places = np.argwhere(mask)[which].tolist()
     shown, factor = axis.of(fit, signals.shape[1])
@@ -80,6 +80,14 @@ def voxels(
         "Voxels": found,
         **record,
     }
+
+
+def _fit_of(estimates: Estimates, which: Where) -> Fit | None:
+    """The fit of some voxels; None for closed forms, or where the fit was of something else than these voxels."""
+    fit = estimates.fit
+    if fit is None or fit.design is None or len(fit.values) != len(estimates.status):
+        return None
+    return fit.part(which)
 
 
 def choice(estimates: Estimates) -> dict[int, str]:

@@ -64,7 +64,7 @@ class VoxelPlot:
     height: float = HEIGHT
 
 
-def row(name: str, values: Values, scale: Scale, bands: Sequence[Band], tall: bool = False) -> Row:
+def row(name: str, values: Values, scale: Scale, bands: Sequence[Band], *, tall: bool = False) -> Row:
     """Finite values of a tissue, the map's range and the bands to draw behind → the row."""
     height = TALL if tall else ROW_HEIGHT
     counts, _ = np.histogram(np.clip(values, scale.low, scale.high), BINS, (scale.low, scale.high))
