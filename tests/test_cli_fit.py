@@ -32,6 +32,10 @@ def folder(tmp_path: Path) -> Path:
     nifti.write(tmp_path / "b1.nii.gz", np.full(GRID.shape, 90.0, np.float32), GRID)
     nifti.write(tmp_path / "hz.nii.gz", np.full(GRID.shape, 400.0, np.float32), GRID)
     nifti.write(tmp_path / "mask.nii.gz", mask, GRID)
+    nifti.write(tmp_path / "negative.nii.gz", -signal[..., 0].astype(np.float32), GRID)
+    afi = equations.actual_flip_angle(1000.0, 1.2, flip_angle=1.0, repetition_times=(0.02, 0.1))
+    for name, value in zip(("tr1", "tr2"), afi, strict=True):
+        nifti.write(tmp_path / f"{name}.nii.gz", np.full(GRID.shape, value, np.float32), GRID)
     nifti.write(
         tmp_path / "other.nii.gz", np.ones((7, 6, 4), np.float32), Grid.from_voxel_size((7, 6, 4), (2, 2, 3))
     )
@@ -78,6 +82,7 @@ def test_one_4d_file_without_a_mask(folder: Path, capsys: pytest.CaptureFixture[
         (("--flip-angles", "3", "10", "--repetition-time", "0.02"), "3 images but 2 flip angles"),
         (("--flip-angles", "0.05", "0.17", "0.35", "--repetition-time", "0.02"), "radians"),
         (("--flip-angles", "3", "10", "20", "--repetition-time", "900"), "milliseconds"),
+        (("--flip-angles", "3", "10", "20", "--repetition-time", "20"), "no voxel has a value"),
         (("--flip-angles", "10", "10", "10", "--repetition-time", "0.02"), "two different"),
         ((*PROTOCOL, "--b1", "@/other.nii.gz"), "has shape"),
         ((*PROTOCOL, "--b1", "@/nothing.nii.gz"), "nothing.nii.gz"),
@@ -120,6 +125,20 @@ def test_a_wrong_number_of_images_is_told(
     images = ("fa0", "fa1") if model == "mt_saturation" else ("fa0", "fa1", "fa2")
     assert fit(folder, *more, model=model, images=images) == 2
     assert "images" in capsys.readouterr().err
+
+
+def test_images_that_are_no_magnitudes_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(folder, *PROTOCOL, images=("fa0", "negative", "fa2")) == 2
+    error = capsys.readouterr().err
+    assert "negative.nii.gz" in error
+    assert "magnitudes" in error
+
+
+def test_swapped_images_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    protocol = ("--repetition-times", "0.02", "0.1", "--flip-angle", "57.3")
+    assert fit(folder, *protocol, model="actual_flip_angle", images=("tr1", "tr2")) == 0
+    assert fit(folder, *protocol, model="actual_flip_angle", images=("tr2", "tr1")) == 2
+    assert "swapped" in capsys.readouterr().err
 
 
 def test_an_unknown_model_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,16 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
-from mensura.pipeline.relaxometry import PERCENT, Outcome, bright, described, entry, outcome, write_maps
+from mensura.pipeline.relaxometry import (
+    PERCENT,
+    Outcome,
+    bright,
+    described,
+    entry,
+    outcome,
+    refuse_negative,
+    write_maps,
+)
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.transmit import onto
 from mensura.scan import FloatArray, Grid, ScanError
@@ -102,6 +111,7 @@ class Fitting:
             return None
         image = nifti.stack(images)
         mask = bright(image.data)
+        refuse_negative(model, images, image.data[mask])
         if used:
             given["b1"] = onto(used.values, used.grid, image.grid)[mask]
         estimates: Estimates = model.method.function(image.data[mask], *positional, **given)

@@ -22,6 +22,8 @@ from mensura.scan import BoolArray, FloatArray, ScanError
 
 FAINT = 0.08
 """Voxels below this share of the bright ones are left out, where no mask is given."""
+NEGATIVE = 0.05
+"""Share of negative voxels from which an image is no magnitude; interpolation makes a few."""
 PERCENT = 10.0
 """A median B1 above this is in percent."""
 LABELS = {
@@ -64,7 +66,7 @@ class Outcome:
     @property
     def voxels(self) -> str:
         """How many ended how, in words."""
-        return ", ".join(f"{count} {name}" for name, count in self.ended.items())
+        return _counted(self.ended)
 
 
 def fit_files(request: Request, out_dir: Path) -> Outcome:
@@ -74,6 +76,7 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     image = nifti.stack(list(request.images))
     remarks: list[str] = []
     mask = _mask(request, image, remarks)
+    refuse_negative(model, request.images, image.data[mask])
     given: dict[str, Any] = _parameters(model, request.parameters)
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
     if request.b1 is not None:
@@ -163,6 +166,17 @@ def bright(data: FloatArray) -> BoolArray:
     return found
 
 
+def refuse_negative(model: Model, paths: Sequence[Path], signals: FloatArray) -> None:
+    """ScanError where a model takes magnitudes and one of the images (n, images) has negative values."""
+    shares = np.mean(signals < 0, axis=0)
+    if model.signed or not np.max(shares, initial=0) > NEGATIVE:
+        return
+    path = paths[int(np.argmax(shares)) if len(paths) == len(shares) else 0]
+    raise ScanError(
+        f"{path}: {np.max(shares):.0%} of its voxels are negative, but the model takes magnitudes; give those"
+    )
+
+
 def _b1(
     request: Request, model: Model, image: nifti.Image, mask: BoolArray, remarks: list[str]
 ) -> FloatArray:
@@ -197,6 +211,10 @@ def _ended(estimates: Estimates) -> dict[str, int]:
     return {status.name.lower().replace("_", " "): int(counts[status]) for status in Status if counts[status]}
 
 
+def _counted(ended: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in ended.items())
+
+
 def described(name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """What every sidecar of a model's maps tells: where it was published, and with which parameters it was fitted."""
     model = entry(name)
@@ -221,8 +239,16 @@ def write_maps(
     record: Mapping[str, Any],
     path: Callable[[str, str | None, str], Path],
 ) -> list[Path]:
-    """Every map with its error, and one status for all, each with its sidecar; `path`(map, desc, extension)."""
+    """Every map with its error, and one status for all, each with its sidecar; `path`(map, desc, extension).
+
+    ScanError, and nothing is written, where no voxel has a value.
+    """
     image, mask = where
+    if not any(np.isfinite(values).any() for values, _ in estimates.maps.values()):
+        raise ScanError(
+            f"no voxel has a value ({_counted(_ended(estimates))}); check the times and angles, their units, "
+            "and the order of the images"
+        )
     files = []
 
     def save(name: str, desc: str | None, values: Any, about: tuple[str, str]) -> None:

@@ -65,6 +65,10 @@ def actual_flip_angle(
     n = two / one
     with np.errstate(divide="ignore", invalid="ignore"):
         r = second / first
+        if np.count_nonzero(r > 1) > len(r) / 2:
+            raise ScanError(
+                "the image of TR2 is the brighter in most voxels, as if they were swapped; give that of TR1 first"
+            )
         cosine = (r * n - 1) / (n - r)
         slope = (n * n - 1) / np.square(n - r) / np.sqrt(np.maximum(1 - cosine**2, 1e-12)) / flip_angle
         error = (known_noise(noise) or np.nan) / np.abs(first) * np.sqrt(1 + r * r) * slope

@@ -27,12 +27,13 @@ STAGES: Mapping[str, Stage] = {"r2star": R2STAR}
 class Model:
     """A function f(signals (n, images), what varies, *, …) → `Estimates`, and the maps that it makes.
 
-    `path` and `doi` as of a method; `produces`: map (BIDS suffix) → unit.
+    `path` and `doi` as of a method; `produces`: map (BIDS suffix) → unit; `signed`: signals may be negative.
     """
 
     path: str
     doi: str
     produces: Mapping[str, str]
+    signed: bool = False
 
     @property
     def method(self) -> Method:
@@ -51,18 +52,22 @@ class Model:
         return "b1" in self.method.arguments
 
 
-def _model(function: str, doi: str, **produces: str) -> Model:
-    return Model(f"mensura.qmri.{function}", doi, produces)
+def _model(function: str, doi: str, *, signed: bool = False, **produces: str) -> Model:
+    return Model(f"mensura.qmri.{function}", doi, produces, signed)
 
 
 A = "arbitrary"
 MODELS: Mapping[str, Model] = {
-    "inversion_recovery": _model("t1:inversion_recovery", "10.1002/mrm.22497", T1map="s", M0map=A, IEmap="1"),
+    "inversion_recovery": _model(
+        "t1:inversion_recovery", "10.1002/mrm.22497", signed=True, T1map="s", M0map=A, IEmap="1"
+    ),
     "saturation_recovery": _model("t1:saturation_recovery", "10.1002/mrm.22497", T1map="s", M0map=A),
-    "look_locker": _model("t1:look_locker", "10.1016/0022-2364(92)90347-A", T1map="s", T1starmap="s"),
+    "look_locker": _model(
+        "t1:look_locker", "10.1016/0022-2364(92)90347-A", signed=True, T1map="s", T1starmap="s"
+    ),
     "variable_flip_angle": _model("t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A),
     "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
-    "mp2rage": _model("mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", T1map="s"),
+    "mp2rage": _model("mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", signed=True, T1map="s"),
     "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),
     "spin_echo_train": _model("t2:spin_echo_train", "10.1002/mrm.22487", T2map="s", M0map=A, TB1map="1"),
     "spectrum": _model(
@@ -70,7 +75,7 @@ MODELS: Mapping[str, Model] = {
     ),
     "double_angle": _model("b1:double_angle", "10.1006/jmra.1993.1133", TB1map="1"),
     "actual_flip_angle": _model("b1:actual_flip_angle", "10.1002/mrm.21120", TB1map="1"),
-    "bloch_siegert": _model("b1:bloch_siegert", "10.1002/mrm.22357", TB1map="1"),
+    "bloch_siegert": _model("b1:bloch_siegert", "10.1002/mrm.22357", signed=True, TB1map="1"),
     "spin_and_stimulated_echo": _model("b1:spin_and_stimulated_echo", "10.1002/mrm.21083", TB1map="1"),
     "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="percent"),
     "mt_saturation": _model(
