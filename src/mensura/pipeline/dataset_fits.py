@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
@@ -18,10 +17,10 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
-from mensura.pipeline.relaxometry import PERCENT, Outcome, bright, described, entry, outcome, write_maps
-from mensura.qmri.estimates import Estimates
-from mensura.qmri.transmit import onto
-from mensura.scan import FloatArray, Grid, ScanError
+from mensura.pipeline.plan import Plan, Taken, si, told
+from mensura.pipeline.relaxometry import Outcome, bright, described, entry, outcome, write_maps
+from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
+from mensura.scan import ScanError
 
 Values = Mapping[str, Any]
 
@@ -29,13 +28,18 @@ Values = Mapping[str, Any]
 @dataclass(frozen=True)
 class Rule:
     """How a series is fitted: the model; the sidecar's field that varies (degrees become rad); other parameters'
-    fields, needed or not (with a ?); and the fields that put the images in the model's order."""
+    fields, needed or not (with a ?); the fields that put the images in the model's order, and how many they are.
+
+    `fixed` are arguments that no sidecar tells; `plan` is for series that all this does not describe.
+    """
 
     model: str
     varies: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     images: int = 0
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    plan: Callable[[ImageSeries], Plan] | None = None
 
 
 EXCITATION = "RepetitionTimeExcitation"
@@ -55,66 +59,58 @@ SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
 
-@dataclass(frozen=True)
-class Made:
-    """A B1 map: the file, and its values on their grid."""
-
-    path: Path
-    values: FloatArray
-    grid: Grid
-
-
 def find(dataset: Path, participants: Sequence[str] = (), sessions: Sequence[str] = ()) -> list[ImageSeries]:
     """The series of a dataset that can be fitted, subject by subject, those of the transmit field first."""
     series = find_series(dataset, [*RULES, "TB1map"], participants=participants, sessions=sessions)
     rank = {suffix: place for place, suffix in enumerate(["TB1map", *RULES])}
-    return sorted(series, key=lambda s: (s.place, rank[s.suffix]))
+    return sorted(series, key=lambda s: (s.entities["sub"], not _of_b1(s), s.place, rank[s.suffix]))
+
+
+def _of_b1(series: ImageSeries) -> bool:
+    return series.suffix.startswith("TB1")
 
 
 class Fitting:
-    """Fits one series after the other; B1 maps, given or made on the way, serve the series of their session."""
+    """Fits one series after the other; B1 maps, given or made on the way, serve the series of their subject."""
 
     def __init__(self, out_dir: Path, command: str = "", force: bool = False) -> None:
         self.out_dir, self.command, self.force = out_dir, command, force
-        self.fields: dict[tuple[str, str], list[Made]] = {}
+        self.fields: list[TransmitField] = []
         self.names: set[tuple[str, str]] = set()
 
     def fit(self, series: ImageSeries) -> Outcome | None:
         """The maps of a series on disk; None for a B1 map, which is only kept in mind, and for unchanged maps."""
         if series.suffix == "TB1map":
-            self._keep(series, series.images[0])
+            self.fields.append(read_field(series.images[0], series))
             return None
-        began, rule = time.perf_counter(), _rule(series)
-        model, records = entry(rule.model), _ordered(series, rule)
-        images = [path for path, _ in records]
-        given, positional = _protocol(series, rule, records)
-        remarks: list[str] = []
-        used = self._field(series, remarks) if model.takes_b1 and rule.model != "spin_echo_train" else None
-        told = {
-            **given,
-            **dict(zip([model.varied], positional, strict=False)),
-            **({"b1": "map"} if used else {}),
-        }
-        record = self._record(series, rule.model, told, ([*images, *([used.path] if used else [])], remarks))
-        path = self._namer(series, list(model.produces))
-        if not self.force and _unchanged(path(next(iter(model.produces)), None, ".json"), record):
+        began, plan = time.perf_counter(), _plan(series)
+        remarks = [*plan.remarks]
+        used = self._field(series, plan, remarks)
+        record = self._record(series, plan, used, remarks)
+        path = self._namer(series, list(plan.model.produces))
+        if not self.force and _unchanged(path(next(iter(plan.model.produces)), None, ".json"), record):
             self._remember(series, path)
             return None
-        image = nifti.stack(images)
-        mask = bright(image.data)
+        image, mask = plan.read()
+        more: dict[str, Any] = {}
         if used:
-            given["b1"] = onto(used.values, used.grid, image.grid)[mask]
-        estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
-        files = write_maps(estimates, model.produces, (image, mask), record, path)
+            more["b1"], said = brought(used, image, mask)
+            remarks += said
+        estimates = plan.estimate((image, mask), more)
+        files = write_maps(estimates, plan.model.produces, (image, mask), record, path)
         self._remember(series, path)
         return outcome(estimates, files, remarks, began)
 
     def _record(
-        self, series: ImageSeries, model: str, told: Values, of: tuple[Sequence[Path], Sequence[str]]
+        self, series: ImageSeries, plan: Plan, used: TransmitField | None, remarks: list[str]
     ) -> dict[str, Any]:
-        sources, remarks = of
+        """What the sidecars tell; `remarks` that are added later are told as well."""
+        sources = [*plan.sources, *([used.path] if used else [])]
         digests = {path.name: digest(path) for path in sources}
-        record = described(model, told, {"Command": self.command, "Digests": digests, "Warnings": remarks})
+        varied = dict(zip([plan.model.varied], plan.positional, strict=False))
+        given = {**plan.given, **varied, **({"b1": "map"} if used else {})}
+        facts = {"Command": self.command, "Digests": digests, "Warnings": remarks}
+        record = described(plan.name, given, facts, plan.model)
         uris = [bids.bids_uri(path, series.dataset) for path in sources]
         return {**record, "Sources": uris, "SkullStripped": False}
 
@@ -132,24 +128,17 @@ class Fitting:
         return path
 
     def _remember(self, series: ImageSeries, path: Callable[[str, str | None, str], Path]) -> None:
-        if series.suffix.startswith("TB1"):
-            self._keep(series, path("TB1map", None, ".nii.gz"))
+        if _of_b1(series):
+            self.fields.append(read_field(path("TB1map", None, ".nii.gz"), series))
 
-    def _keep(self, series: ImageSeries, path: Path) -> None:
-        image = nifti.read(path)
-        values = image.data if image.data.ndim == 3 else image.data[..., 0]
-        if np.nanmedian(values[values > 0]) > PERCENT:
-            values = values / np.float32(100)
-        self.fields.setdefault(series.place, []).append(Made(path, values, image.grid))
-
-    def _field(self, series: ImageSeries, remarks: list[str]) -> Made | None:
-        """The first B1 map of the session; what was taken is said."""
-        there = self.fields.get(series.place, [])
-        if not there:
-            remarks.append("there is no B1 map in the session: flip angles are taken as nominal")
+    def _field(self, series: ImageSeries, plan: Plan, remarks: list[str]) -> TransmitField | None:
+        """The B1 map that corrects the series, if its model can be; what was taken is said."""
+        if not plan.model.takes_b1 or plan.name == "spin_echo_train":
             return None
-        remarks.append(f"corrected by {there[0].path.name}, of the same session, smoothed")
-        return there[0]
+        mine = [field for field in self.fields if field.series.entities["sub"] == series.entities["sub"]]
+        field, words = choose(mine, series)
+        remarks += [words, *(field.remarks if field else ())]
+        return field
 
 
 @dataclass(frozen=True)
@@ -162,6 +151,24 @@ class _Place:
     @property
     def name(self) -> str:
         return join(self.entities)
+
+
+def _plan(series: ImageSeries) -> Plan:
+    """What the rule for the series makes of its sidecars. ScanError for what is missing, or does not fit."""
+    rule = _rule(series)
+    if rule.plan is not None:
+        return rule.plan(series)
+    records = _ordered(series, rule)
+    given, positional = _protocol(series, rule, records)
+    images = [path for path, _ in records]
+    return Plan(
+        rule.model, entry(rule.model), images, partial(_taken, images), {**rule.fixed, **given}, positional
+    )
+
+
+def _taken(images: Sequence[Path]) -> Taken:
+    image = nifti.stack(images)
+    return image, bright(image.data)
 
 
 def _rule(series: ImageSeries) -> Rule:
@@ -184,13 +191,7 @@ def _ordered(series: ImageSeries, rule: Rule) -> list[tuple[Path, Values]]:
 
 
 def _rank(pair: tuple[Path, Values], key: str, sign: int) -> float:
-    return sign * float(_told(*pair, key))
-
-
-def _told(path: Path, record: Values, key: str) -> Any:
-    if key not in record:
-        raise ScanError(f"{path}: its sidecar has no {key}; add it to the JSON file")
-    return record[key]
+    return sign * float(told(*pair, key))
 
 
 def _protocol(
@@ -204,7 +205,7 @@ def _protocol(
             if not key.endswith("?"):
                 raise ScanError(f"{series.images[0]}: a sidecar has no {key}; add it to the JSON files")
             continue
-        every = [_si(key.removesuffix("?"), value) for value in values]
+        every = [si(key.removesuffix("?"), value) for value in values]
         given[name] = tuple(every) if name.endswith("s") else every[0]
         if not name.endswith("s") and len(set(every)) > 1:
             raise ScanError(
@@ -212,11 +213,7 @@ def _protocol(
             )
     if not rule.varies:
         return given, []
-    return given, [tuple(_si(rule.varies, _told(path, record, rule.varies)) for path, record in records)]
-
-
-def _si(key: str, value: Any) -> float:
-    return float(np.deg2rad(value)) if key.endswith("Angle") else float(value)
+    return given, [tuple(si(rule.varies, told(path, record, rule.varies)) for path, record in records)]
 
 
 def _unchanged(sidecar: Path, record: Values) -> bool:
@@ -224,9 +221,10 @@ def _unchanged(sidecar: Path, record: Values) -> bool:
     if not sidecar.is_file():
         return False
     before, now = read_json(sidecar).get("Mensura", {}), record["Mensura"]
-    same = ("Version", "Model", "Digests", "Warnings")
+    same, said = ("Version", "Model", "Digests"), now["Warnings"]
     plain = {n: list(v) if isinstance(v, tuple) else v for n, v in now["Parameters"].items()}
-    return all(before.get(key) == now[key] for key in same) and before.get("Parameters") == plain
+    alike = all(before.get(key) == now[key] for key in same) and before.get("Parameters") == plain
+    return alike and before.get("Warnings", [])[: len(said)] == said
 
 
 def execute(series: Sequence[ImageSeries], fitting: Fitting) -> int:

@@ -18,12 +18,11 @@ from mensura.io.files import digest, write_json
 from mensura.pipeline.config import convert, nearest
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
+from mensura.qmri.transmit import relative
 from mensura.scan import BoolArray, FloatArray, ScanError
 
 FAINT = 0.08
 """Voxels below this share of the bright ones are left out, where no mask is given."""
-PERCENT = 10.0
-"""A median B1 above this is in percent."""
 LABELS = {
     "T1map": "Longitudinal relaxation time",
     "T1starmap": "Apparent longitudinal relaxation time under readouts",
@@ -172,16 +171,9 @@ def _b1(
     given = nifti.read(request.b1)
     nifti.check_same_grid(given, image)
     values = given.data.reshape(image.grid.shape)[mask]
-    typical = float(np.nanmedian(values))
-    if typical > PERCENT:
-        remarks.append(f"the B1 map has a median of {typical:.3g}: taken as percent of nominal")
-        values, typical = values / np.float32(100), typical / 100
-    if not 0.2 < typical < 3:
-        raise ScanError(
-            f"{request.b1}: B1 has a median of {typical:.3g} in the mask; "
-            "give it relative to nominal (around 1), or in percent"
-        )
-    return np.where(values > 0, values, np.nan).astype(np.float32)
+    known, said = relative(np.where(values > 0, values, np.nan), f"{request.b1}, in the mask")
+    remarks += said
+    return known
 
 
 def _quartiles(values: FloatArray) -> tuple[float, float, float]:
@@ -197,9 +189,11 @@ def _ended(estimates: Estimates) -> dict[str, int]:
     return {status.name.lower().replace("_", " "): int(counts[status]) for status in Status if counts[status]}
 
 
-def described(name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def described(
+    name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any], model: Model | None = None
+) -> dict[str, Any]:
     """What every sidecar of a model's maps tells: where it was published, and with which parameters it was fitted."""
-    model = entry(name)
+    model = model or entry(name)
     defaults = {n: p.default for n, p in model.method.parameters.items() if n not in parameters}
     plain = {n: "map" if isinstance(v, np.ndarray) else v for n, v in {**defaults, **parameters}.items()}
     return {
