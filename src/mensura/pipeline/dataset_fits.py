@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
 from mensura.io import bids, nifti
 from mensura.io.bids_names import join
-from mensura.io.bids_series import ImageSeries, find_series
+from mensura.io.bids_series import ImageSeries, find_series, role_of
 from mensura.io.files import digest, read_json
 from mensura.pipeline.plan import Plan, Taken, si, told
 from mensura.pipeline.relaxometry import Outcome, bright, described, entry, outcome, write_maps
@@ -30,7 +31,9 @@ class Rule:
     """How a series is fitted: the model; the sidecar's field that varies (degrees become rad); other parameters'
     fields, needed or not (with a ?); the fields that put the images in the model's order, and how many they are.
 
-    `fixed` are arguments that no sidecar tells; `plan` is for series that all this does not describe.
+    Where several fields are joined by |, the first that is there counts. `fixed` are arguments that no sidecar tells;
+    `role` is what the fitted image is called where the other shows the anatomy; `plan` is for series that all this
+    does not describe.
     """
 
     model: str
@@ -39,13 +42,22 @@ class Rule:
     order: tuple[str, ...] = ()
     images: int = 0
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    role: str = ""
     plan: Callable[[ImageSeries], Plan] | None = None
 
 
 EXCITATION = "RepetitionTimeExcitation"
+EITHER = f"{EXCITATION}|RepetitionTime"
+RIGHT_ANGLE = {"flip_angle": np.pi / 2, "scale": 2048 / 180, "zero": 2048.0}
+"""How Siemens' rf_map stores the angle of its pulse of 90°."""
 RULES: Mapping[str, Rule] = {
     "TB1DAM": Rule("double_angle", "FlipAngle", order=("FlipAngle",), images=2),
-    "TB1AFI": Rule("actual_flip_angle", EXCITATION, {"flip_angle": "FlipAngle"}, (EXCITATION,), 2),
+    "TB1AFI": Rule("actual_flip_angle", EITHER, {"flip_angle": "FlipAngle"}, (EITHER,), 2),
+    "TB1EPI": Rule(
+        "spin_and_stimulated_echo", "FlipAngle", {"mixing_time": "MixingTime"}, ("FlipAngle", "EchoTime")
+    ),
+    "TB1TFL": Rule("flip_angle_map", parameters={"flip_angle": "FlipAngle"}, images=1, role="famp"),
+    "TB1RFM": Rule("flip_angle_map", fixed=RIGHT_ANGLE, images=1, role="famp"),
     "IRT1": Rule("inversion_recovery", "InversionTime", {"repetition_time": "RepetitionTime?"}),
     "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION}),
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
@@ -53,6 +65,10 @@ RULES: Mapping[str, Rule] = {
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
 }
 """By BIDS suffix; those of the transmit field first, since others are corrected by them."""
+TOLD_BY = {
+    "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
+    "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
+}
 IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*")
 """Maps that BIDS has no suffix for."""
 SHORT_TRAIN = 6
@@ -161,14 +177,22 @@ def _plan(series: ImageSeries) -> Plan:
     records = _ordered(series, rule)
     given, positional = _protocol(series, rule, records)
     images = [path for path, _ in records]
+    shown = [path for path in series.images if path not in images]
+    read = partial(_taken, images, shown or images)
+    said = [f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}"] if rule.role else []
     return Plan(
-        rule.model, entry(rule.model), images, partial(_taken, images), {**rule.fixed, **given}, positional
+        rule.model, entry(rule.model), [*images, *shown], read, {**rule.fixed, **given}, positional, said
     )
 
 
-def _taken(images: Sequence[Path]) -> Taken:
+def _taken(images: Sequence[Path], shown: Sequence[Path]) -> Taken:
+    """The images, and where those that are `shown` have signal."""
     image = nifti.stack(images)
-    return image, bright(image.data)
+    if shown == images:
+        return image, bright(image.data)
+    anatomy = nifti.stack(shown)
+    nifti.check_same_grid(anatomy, image)
+    return image, bright(anatomy.data)
 
 
 def _rule(series: ImageSeries) -> Rule:
@@ -180,9 +204,12 @@ def _rule(series: ImageSeries) -> Rule:
 def _ordered(series: ImageSeries, rule: Rule) -> list[tuple[Path, Values]]:
     """Images and sidecars in the order that the model takes them in."""
     records = list(zip(series.images, series.sidecars, strict=True))
+    if rule.role:
+        records = [(path, record) for path, record in records if role_of(path) == rule.role]
     if rule.images and len(records) != rule.images:
         raise ScanError(
-            f"{series.images[0]}: {series.suffix} needs {rule.images} images, but there are {len(records)}"
+            f"{series.images[0]}: {series.suffix} needs {rule.images} images"
+            f"{f' named acq-{rule.role}' if rule.role else ''}, but there are {len(records)}"
         )
     for key in reversed(rule.order or ((rule.varies,) if rule.varies else ())):
         sign = -1 if key.startswith("-") else 1
@@ -191,7 +218,7 @@ def _ordered(series: ImageSeries, rule: Rule) -> list[tuple[Path, Values]]:
 
 
 def _rank(pair: tuple[Path, Values], key: str, sign: int) -> float:
-    return sign * float(told(*pair, key))
+    return sign * float(told(*pair, *key.split("|")))
 
 
 def _protocol(
@@ -213,7 +240,9 @@ def _protocol(
             )
     if not rule.varies:
         return given, []
-    return given, [tuple(si(rule.varies, told(path, record, rule.varies)) for path, record in records)]
+    return given, [
+        tuple(si(rule.varies, told(path, record, *rule.varies.split("|"))) for path, record in records)
+    ]
 
 
 def _unchanged(sidecar: Path, record: Values) -> bool:
