@@ -18,6 +18,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series, role_of
 from mensura.io.files import digest, read_json
+from mensura.pipeline import mp2rage_series
 from mensura.pipeline.plan import Plan, Taken, si, told
 from mensura.pipeline.relaxometry import Outcome, bright, described, entry, outcome, write_maps
 from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
@@ -60,6 +61,7 @@ RULES: Mapping[str, Rule] = {
     "TB1RFM": Rule("flip_angle_map", fixed=RIGHT_ANGLE, images=1, role="famp"),
     "IRT1": Rule("inversion_recovery", "InversionTime", {"repetition_time": "RepetitionTime?"}),
     "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION}),
+    "MP2RAGE": Rule("mp2rage", plan=mp2rage_series.plan),
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
     "MTR": Rule("mt_ratio", order=("MTState",), images=2),
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),

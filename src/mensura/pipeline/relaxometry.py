@@ -25,6 +25,7 @@ FAINT = 0.08
 """Voxels below this share of the bright ones are left out, where no mask is given."""
 LABELS = {
     "T1map": "Longitudinal relaxation time",
+    "UNIT1": "Uniform image of MP2RAGE, from −0.5 to 0.5",
     "T1starmap": "Apparent longitudinal relaxation time under readouts",
     "T2map": "Transverse relaxation time",
     "M0map": "Signal at full magnetization, all other factors included",
