@@ -18,7 +18,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series, role_of
 from mensura.io.files import digest, read_json
-from mensura.pipeline import mp2rage_series
+from mensura.pipeline import field_maps, mp2rage_series
 from mensura.pipeline.plan import Plan, Taken, si, told
 from mensura.pipeline.relaxometry import Outcome, bright, described, entry, outcome, write_maps
 from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
@@ -64,6 +64,7 @@ RULES: Mapping[str, Rule] = {
     "MP2RAGE": Rule("mp2rage", plan=mp2rage_series.plan),
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
     "MTR": Rule("mt_ratio", order=("MTState",), images=2),
+    **dict.fromkeys(("phasediff", "phase1", "fieldmap"), Rule("fieldmap", plan=field_maps.plan)),
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
 }
 """By BIDS suffix; those of the transmit field first, since others are corrected by them."""

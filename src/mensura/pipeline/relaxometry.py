@@ -33,6 +33,7 @@ LABELS = {
     "offsetmap": "Constant below the decay",
     "MWFmap": "Myelin water fraction",
     "TB1map": "Transmit field relative to nominal",
+    "fieldmap": "Field relative to the frequency of the scanner",
     "MTRmap": "Magnetization transfer ratio",
     "MTsat": "Magnetization transfer saturation",
 }
