@@ -12,7 +12,7 @@ from mensura.io.bids import session_folders, sidecar_of
 from mensura.io.bids_names import IMAGE_EXTENSIONS, join, parse
 from mensura.io.nifti import FilePath
 
-FOLDERS = ("anat", "fmap")
+FOLDERS = ("anat", "dwi", "fmap")
 WITHIN = ("echo", "flip", "inv", "mt", "part")
 """Entities that tell the images of one series apart."""
 ROLES: Mapping[str, tuple[str, ...]] = {

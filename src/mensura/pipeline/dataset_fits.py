@@ -18,7 +18,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series, role_of
 from mensura.io.files import digest, read_json
-from mensura.pipeline import field_maps, mp2rage_series
+from mensura.pipeline import diffusion_series, field_maps, mp2rage_series
 from mensura.pipeline.plan import Plan, Taken, si, told
 from mensura.pipeline.relaxometry import Outcome, bright, described, entry, outcome, write_maps
 from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
@@ -65,6 +65,7 @@ RULES: Mapping[str, Rule] = {
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
     "MTR": Rule("mt_ratio", order=("MTState",), images=2),
     **dict.fromkeys(("phasediff", "phase1", "fieldmap"), Rule("fieldmap", plan=field_maps.plan)),
+    "dwi": Rule("dti", plan=diffusion_series.plan),
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
 }
 """By BIDS suffix; those of the transmit field first, since others are corrected by them."""
@@ -72,7 +73,7 @@ TOLD_BY = {
     "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*")
+IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_dwimap.*")
 """Maps that BIDS has no suffix for."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
@@ -142,7 +143,10 @@ class Fitting:
         self.names |= {(place.name, name) for name, place in places.items()}
 
         def path(name: str, desc: str | None, extension: str) -> Path:
-            return bids.output_path(self.out_dir, places[name], name, desc=desc, extension=extension)
+            *pairs, suffix = name.split("_")
+            own = dict(pair.split("-", 1) for pair in pairs)
+            place = _Place({**places[name].entities, **own}, places[name].datatype)
+            return bids.output_path(self.out_dir, place, suffix, desc=desc, extension=extension)
 
         return path
 

@@ -33,6 +33,12 @@ LABELS = {
     "offsetmap": "Constant below the decay",
     "MWFmap": "Myelin water fraction",
     "TB1map": "Transmit field relative to nominal",
+    "model-monoexponential_param-adc_dwimap": "Apparent diffusion coefficient",
+    "model-monoexponential_param-s0_dwimap": "Signal without diffusion weighting",
+    "model-DTI_param-fa_dwimap": "Fractional anisotropy of the diffusion tensor",
+    "model-DTI_param-md_dwimap": "Mean diffusivity, a third of the diffusion tensor's trace",
+    "model-DTI_param-ad_dwimap": "Axial diffusivity, the diffusion tensor's largest eigenvalue",
+    "model-DTI_param-rd_dwimap": "Radial diffusivity, the mean of the diffusion tensor's smaller eigenvalues",
     "fieldmap": "Field relative to the frequency of the scanner",
     "MTRmap": "Magnetization transfer ratio",
     "MTsat": "Magnetization transfer saturation",
@@ -107,6 +113,11 @@ def entry(name: str) -> Model:
 def in_degrees(name: str) -> bool:
     """Whether an argument is an angle, which people give in degrees."""
     return name.endswith(("flip_angle", "flip_angles", "refocusing_angle"))
+
+
+def unit_of(name: str) -> str:
+    """In what people give the values that vary from image to image."""
+    return "°" if in_degrees(name) else "s/mm²" if name == "b_values" else "s"
 
 
 def required(model: Model) -> list[str]:

@@ -77,5 +77,18 @@ MODELS: Mapping[str, Model] = {
     "mt_saturation": _model(
         "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="percent", T1map="s", M0map=A
     ),
+    "adc": Model(
+        "mensura.qmri.diffusion:apparent_diffusion",
+        "10.1148/radiology.161.2.3763909",
+        {"model-monoexponential_param-adc_dwimap": "mm^2/s", "model-monoexponential_param-s0_dwimap": A},
+    ),
+    "dti": Model(
+        "mensura.qmri.diffusion:diffusion_tensor",
+        "10.1006/jmrb.1994.1037",
+        {
+            f"model-DTI_param-{name}_dwimap": unit
+            for name, unit in {"fa": "1", "md": "mm^2/s", "ad": "mm^2/s", "rd": "mm^2/s"}.items()
+        },
+    ),
 }
 """Every model of a series of images, by the name that the command line knows."""
