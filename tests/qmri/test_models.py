@@ -98,16 +98,34 @@ def pair_of_angles() -> Made:
 
 def stimulated() -> Made:
     relative = np.random.default_rng(9).uniform(0.5, 1.4, N)
-    how = {"flip_angle": np.pi / 3, "mixing_time": 0.03}
-    signal = equations.spin_and_stimulated_echo(
-        how["flip_angle"], 1000.0, 1.0, mixing_time=how["mixing_time"], b1=relative
+    signal = equations.spin_and_stimulated_echo(np.pi / 3, 1000.0, 1.0, mixing_time=0.03, b1=relative)
+    angles = (np.pi / 3, np.pi / 3)
+    return (
+        signal,
+        {"TB1map": relative},
+        lambda s: b1.spin_and_stimulated_echo(s, angles, mixing_time=0.03, noise=10.0),
     )
-    return signal, {"TB1map": relative}, lambda s: b1.spin_and_stimulated_echo(s, **how, noise=10.0)
+
+
+def stimulated_at_five_angles() -> Made:
+    """Some beyond 90°, which magnitudes do not show."""
+    relative = np.random.default_rng(9).uniform(0.5, 1.5, N)
+    angles = np.deg2rad([40.0, 50, 60, 70, 80])
+    pairs = [
+        equations.spin_and_stimulated_echo(a, 1000.0, 1.0, mixing_time=0.03, b1=relative) for a in angles
+    ]
+    signal = np.abs(np.concatenate(pairs, axis=1))
+    told = tuple(np.repeat(angles, 2))
+    return (
+        signal,
+        {"TB1map": relative},
+        lambda s: b1.spin_and_stimulated_echo(np.abs(s), told, mixing_time=0.03),
+    )
 
 
 MODELS = [
     *(recovery, magnitude_recovery, saturation, variable_angles, linear_angles, decay, raised_decay),
-    *(train, train_with_b1, pair_of_angles, stimulated),
+    *(train, train_with_b1, pair_of_angles, stimulated, stimulated_at_five_angles),
 ]
 
 

@@ -48,14 +48,15 @@ def fill(command: Parser, words: Sequence[str]) -> None:
 
 
 def _fill_model(command: Parser, model: Any) -> None:
-    from mensura.pipeline.relaxometry import in_degrees, required
+    from mensura.pipeline.relaxometry import in_degrees, required, unit_of
 
     group = command.add_argument_group("the protocol and the fit", model.method.summary)
     if model.varied:
-        unit = "°" if in_degrees(model.varied) else "s"
+        unit = unit_of(model.varied)
+        words = {"°": "degrees", "s": "seconds"}.get(unit, unit)
         group.add_argument(
-            _flag(model.varied), dest="varied", nargs="+", type=float, required=True, metavar=unit,
-            help=f"of the images, in {'degrees' if unit == '°' else 'seconds'}",
+            _flag(model.varied), dest="varied", nargs="+", type=_numbers, required=True, metavar=unit,
+            help=f"of the images, in {words}, or a file of them",
         )  # fmt: skip
     if model.takes_b1:
         group.add_argument("--b1", type=Path, metavar="FILE", help="transmit field: around 1, or in percent")
@@ -64,10 +65,32 @@ def _fill_model(command: Parser, model: Any) -> None:
         group.add_argument(
             _flag(name), dest=f"parameter.{name}", required=needed, default=argparse.SUPPRESS,
             nargs="+" if "tuple" in str(parameter.type) else None,
+            type=_numbers if "tuple" in str(parameter.type) else str,
             metavar=METAVARS.get(parameter.type, "V"),
             help=f"{parameter.help}, {'degrees' if in_degrees(name) else parameter.unit}" if needed
             else described(parameter) + (" [give degrees]" if in_degrees(name) else ""),
         )  # fmt: skip
+
+
+def _numbers(word: str) -> list[float]:
+    """A number, or a file of numbers."""
+    from mensura.io.files import read_bytes
+
+    try:
+        return [float(word)]
+    except ValueError:
+        pass
+    if not Path(word).is_file():
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a number nor a file of numbers")
+    try:
+        return [float(piece) for piece in read_bytes(Path(word)).decode().split()]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{word} holds something else than numbers: {error}") from None
+
+
+def _flat(value: Any) -> Any:
+    """Numbers that were given one by one, or by the file."""
+    return [n for one in value for n in one] if isinstance(value, list) else value
 
 
 def _flag(name: str) -> str:
@@ -83,11 +106,13 @@ def _fit(arguments: argparse.Namespace) -> int:
         use_threads(arguments.threads)
     given = vars(arguments)
     entry(arguments.model)
-    parameters = {n.removeprefix("parameter."): v for n, v in given.items() if n.startswith("parameter.")}
+    parameters = {
+        n.removeprefix("parameter."): _flat(v) for n, v in given.items() if n.startswith("parameter.")
+    }
     request = Request(
         arguments.model,
         arguments.images,
-        given.get("varied", ()),
+        _flat(given.get("varied", [])),
         parameters,
         given.get("b1"),
         arguments.mask,

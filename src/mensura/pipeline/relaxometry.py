@@ -18,16 +18,16 @@ from mensura.io.files import digest, write_json
 from mensura.pipeline.config import convert, nearest
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
+from mensura.qmri.transmit import relative
 from mensura.scan import BoolArray, FloatArray, ScanError
 
 FAINT = 0.08
 """Voxels below this share of the bright ones are left out, where no mask is given."""
 NEGATIVE = 0.05
 """Share of negative voxels from which an image is no magnitude; interpolation makes a few."""
-PERCENT = 10.0
-"""A median B1 above this is in percent."""
 LABELS = {
     "T1map": "Longitudinal relaxation time",
+    "UNIT1": "Uniform image of MP2RAGE, from −0.5 to 0.5",
     "T1starmap": "Apparent longitudinal relaxation time under readouts",
     "T2map": "Transverse relaxation time",
     "M0map": "Signal at full magnetization, all other factors included",
@@ -35,6 +35,13 @@ LABELS = {
     "offsetmap": "Constant below the decay",
     "MWFmap": "Myelin water fraction",
     "TB1map": "Transmit field relative to nominal",
+    "model-monoexponential_param-adc_dwimap": "Apparent diffusion coefficient",
+    "model-monoexponential_param-s0_dwimap": "Signal without diffusion weighting",
+    "model-DTI_param-fa_dwimap": "Fractional anisotropy of the diffusion tensor",
+    "model-DTI_param-md_dwimap": "Mean diffusivity, a third of the diffusion tensor's trace",
+    "model-DTI_param-ad_dwimap": "Axial diffusivity, the diffusion tensor's largest eigenvalue",
+    "model-DTI_param-rd_dwimap": "Radial diffusivity, the mean of the diffusion tensor's smaller eigenvalues",
+    "fieldmap": "Field relative to the frequency of the scanner",
     "MTRmap": "Magnetization transfer ratio",
     "MTsat": "Magnetization transfer saturation",
 }
@@ -109,6 +116,11 @@ def entry(name: str) -> Model:
 def in_degrees(name: str) -> bool:
     """Whether an argument is an angle, which people give in degrees."""
     return name.endswith(("flip_angle", "flip_angles", "refocusing_angle"))
+
+
+def unit_of(name: str) -> str:
+    """In what people give the values that vary from image to image."""
+    return "°" if in_degrees(name) else "s/mm²" if name == "b_values" else "s"
 
 
 def required(model: Model) -> list[str]:
@@ -186,16 +198,9 @@ def _b1(
     given = nifti.read(request.b1)
     nifti.check_same_grid(given, image)
     values = given.data.reshape(image.grid.shape)[mask]
-    typical = float(np.nanmedian(values))
-    if typical > PERCENT:
-        remarks.append(f"the B1 map has a median of {typical:.3g}: taken as percent of nominal")
-        values, typical = values / np.float32(100), typical / 100
-    if not 0.2 < typical < 3:
-        raise ScanError(
-            f"{request.b1}: B1 has a median of {typical:.3g} in the mask; "
-            "give it relative to nominal (around 1), or in percent"
-        )
-    return np.where(values > 0, values, np.nan).astype(np.float32)
+    known, said = relative(np.where(values > 0, values, np.nan), f"{request.b1}, in the mask")
+    remarks += said
+    return known
 
 
 def _quartiles(values: FloatArray) -> tuple[float, float, float]:
@@ -215,9 +220,11 @@ def _counted(ended: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in ended.items())
 
 
-def described(name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def described(
+    name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any], model: Model | None = None
+) -> dict[str, Any]:
     """What every sidecar of a model's maps tells: where it was published, and with which parameters it was fitted."""
-    model = entry(name)
+    model = model or entry(name)
     defaults = {n: p.default for n, p in model.method.parameters.items() if n not in parameters}
     plain = {n: "map" if isinstance(v, np.ndarray) else v for n, v in {**defaults, **parameters}.items()}
     return {

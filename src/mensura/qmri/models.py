@@ -67,7 +67,9 @@ MODELS: Mapping[str, Model] = {
     ),
     "variable_flip_angle": _model("t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A),
     "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
-    "mp2rage": _model("mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", signed=True, T1map="s"),
+    "mp2rage": _model(
+        "mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", signed=True, T1map="s", UNIT1="1"
+    ),
     "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),
     "spin_echo_train": _model("t2:spin_echo_train", "10.1002/mrm.22487", T2map="s", M0map=A, TB1map="1"),
     "spectrum": _model(
@@ -77,9 +79,23 @@ MODELS: Mapping[str, Model] = {
     "actual_flip_angle": _model("b1:actual_flip_angle", "10.1002/mrm.21120", TB1map="1"),
     "bloch_siegert": _model("b1:bloch_siegert", "10.1002/mrm.22357", signed=True, TB1map="1"),
     "spin_and_stimulated_echo": _model("b1:spin_and_stimulated_echo", "10.1002/mrm.21083", TB1map="1"),
+    "flip_angle_map": _model("b1:flip_angle_map", "10.1002/mrm.22423", TB1map="1"),
     "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="percent"),
     "mt_saturation": _model(
         "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="percent", T1map="s", M0map=A
+    ),
+    "adc": Model(
+        "mensura.qmri.diffusion:apparent_diffusion",
+        "10.1148/radiology.161.2.3763909",
+        {"model-monoexponential_param-adc_dwimap": "mm^2/s", "model-monoexponential_param-s0_dwimap": A},
+    ),
+    "dti": Model(
+        "mensura.qmri.diffusion:diffusion_tensor",
+        "10.1006/jmrb.1994.1037",
+        {
+            f"model-DTI_param-{name}_dwimap": unit
+            for name, unit in {"fa": "1", "md": "mm^2/s", "ad": "mm^2/s", "rd": "mm^2/s"}.items()
+        },
     ),
 }
 """Every model of a series of images, by the name that the command line knows."""
