@@ -18,8 +18,18 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
-from mensura.pipeline.relaxometry import PERCENT, Outcome, bright, described, entry, outcome, write_maps
+from mensura.pipeline.relaxometry import (
+    PERCENT,
+    Outcome,
+    bright,
+    described,
+    entry,
+    outcome,
+    required,
+    write_maps,
+)
 from mensura.qmri.estimates import Estimates
+from mensura.qmri.models import Model
 from mensura.qmri.transmit import onto
 from mensura.scan import FloatArray, Grid, ScanError
 
@@ -213,6 +223,29 @@ def _protocol(
     if not rule.varies:
         return given, []
     return given, [tuple(_si(rule.varies, _told(path, record, rule.varies)) for path, record in records)]
+
+
+def told_by(name: str, sidecars: Sequence[Path]) -> tuple[dict[str, Any], tuple[float, ...]]:
+    """JSON sidecars of a model's images → its parameters and what varies, in s and rad, in the images' order."""
+    model = entry(name)
+    fits = [
+        (suffix, rule)
+        for suffix, rule in RULES.items()
+        if rule.model == name
+        or (not rule.images and set(required(model)) <= set(rule.parameters) and _same_varied(rule, model))
+    ]
+    if not fits:
+        raise ScanError(f"sidecars do not tell what {name} needs; give its flags (`mensura models {name}`)")
+    suffix, rule = next((pair for pair in fits if pair[1].model == name), fits[0])
+    records = tuple(read_json(path) for path in sidecars)
+    series = ImageSeries(sidecars[0].parent, suffix, "anat", {}, tuple(sidecars), records)
+    given, positional = _protocol(series, rule, _ordered(series, rule))
+    known = {key: value for key, value in given.items() if key in model.method.parameters}
+    return known, tuple(positional[0]) if positional else ()
+
+
+def _same_varied(rule: Rule, model: Model) -> bool:
+    return bool(model.varied) and entry(rule.model).varied == model.varied
 
 
 def _si(key: str, value: Any) -> float:
