@@ -105,6 +105,8 @@ def test_voxels_without_freedom_have_a_value_and_no_error() -> None:
     fit = fit_voxels(MODEL, TIMES, holed, bootstrap=Bootstrap(30))
     assert np.isfinite(fit.errors[[0, 3]]).all()
     assert np.isnan(fit.errors[[1, 2]]).all()
+    assert np.isfinite(fit.values[[0, 1, 3]]).all()
+    assert np.isnan(fit_voxels(MODEL, TIMES, 0 * holed[[0, 2]], bootstrap=Bootstrap(30)).errors).all()
 
 
 @pytest.mark.parametrize(

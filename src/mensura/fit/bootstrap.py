@@ -33,12 +33,15 @@ def bootstrapped(
 
     y* = f(θ̂) + r_i s_i/√(1 − h_i), signs s_i = ±1 with even odds, r the residuals, h the leverages of the fit, so that
     the covariance is right for noise that differs from point to point, and does not lean for noise that does not. Signs
-    belong to a voxel's place, a repeat and the seed: neither threads nor chunks change them. Not a number where there
-    are no more points than parameters. After a loss, refits are to all points that it keeps. Wu 1986, doi:10.1214/aos/1176350142; the root of 1 − h: HC2 of MacKinnon & White
-    1985, doi:10.1016/0304-4076(85)90158-7.
+    belong to a voxel's place, a repeat and the seed: neither threads nor chunks change them. After a loss,
+    refits are to all points that it keeps. Where there are no more points than parameters, the variance is not a number.
+    Wu 1986, doi:10.1214/aos/1176350142; the root of 1 − h: HC2 of MacKinnon & White 1985,
+    doi:10.1016/0304-4076(85)90158-7.
     """
     n, p = found.values.shape
     which = np.flatnonzero((task.freedom > 0) & np.isfinite(found.inverse).all(axis=(1, 2)) & found.converged)
+    if not which.size:
+        return found, np.full(n, np.nan)
     part, start = replace(task.part(which), noise=None), found.values[which]
     signal, scaled = _spread_residuals(part, start)
     total, squares, done = np.zeros((which.size, p)), np.zeros((which.size, p, p)), 0
@@ -49,10 +52,10 @@ def bootstrapped(
         done += len(signs)
         if monitor is not None:
             monitor(done, how.repeats, 0.0)
-    covariance = np.full((n, p, p), np.nan)
-    mean = total / how.repeats
+    covariance, variance = found.inverse.copy(), np.full(n, np.nan)
+    mean, variance[which] = total / how.repeats, 1
     covariance[which] = (squares - how.repeats * mean[:, :, None] * mean[:, None]) / (how.repeats - 1)
-    return replace(found, inverse=covariance), np.ones(n)
+    return replace(found, inverse=covariance), variance
 
 
 def _spread_residuals(task: Task, values: Doubles) -> tuple[Doubles, Doubles]:
