@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mensura.fit.bootstrap import Bootstrap
 from mensura.fit.model import Parameter, SignalModel
 from mensura.fit.result import Fit, Status
 from mensura.fit.voxels import fit_voxels
 
-__all__ = ["Fit", "Parameter", "SignalModel", "Status", "fit_voxels"]
+__all__ = ["Bootstrap", "Fit", "Parameter", "SignalModel", "Status", "fit_voxels"]

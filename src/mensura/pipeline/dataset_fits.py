@@ -27,9 +27,11 @@ from mensura.pipeline.relaxometry import (
     entry,
     outcome,
     refuse_negative,
+    required,
     write_maps,
 )
 from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
+from mensura.qmri.models import Model
 from mensura.scan import ScanError
 
 Values = Mapping[str, Any]
@@ -260,6 +262,32 @@ def _protocol(
     return given, [
         tuple(si(rule.varies, told(path, record, *rule.varies.split("|"))) for path, record in records)
     ]
+
+
+def told_by(name: str, sidecars: Sequence[Path]) -> tuple[dict[str, Any], tuple[float, ...]]:
+    """JSON sidecars of a model's images → its parameters and what varies, in s and rad, in the images' order."""
+    model = entry(name)
+    fits = [
+        (suffix, rule)
+        for suffix, rule in RULES.items()
+        if rule.plan is None
+        and (
+            rule.model == name
+            or (not rule.images and set(required(model)) <= {*rule.parameters} and _same_varied(rule, model))
+        )
+    ]
+    if not fits:
+        raise ScanError(f"sidecars do not tell what {name} needs; give its flags (`mensura models {name}`)")
+    suffix, rule = next((pair for pair in fits if pair[1].model == name), fits[0])
+    records = tuple(read_json(path) for path in sidecars)
+    series = ImageSeries(sidecars[0].parent, suffix, "anat", {}, tuple(sidecars), records)
+    given, positional = _protocol(series, rule, _ordered(series, rule))
+    known = {key: value for key, value in given.items() if key in model.method.parameters}
+    return known, tuple(positional[0]) if positional else ()
+
+
+def _same_varied(rule: Rule, model: Model) -> bool:
+    return bool(model.varied) and entry(rule.model).varied == model.varied
 
 
 def _unchanged(sidecar: Path, record: Values) -> bool:

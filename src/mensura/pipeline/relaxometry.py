@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     remarks: list[str] = []
     mask = _mask(request, image, remarks)
     refuse_negative(model, request.images, image.data[mask])
-    given: dict[str, Any] = _parameters(model, request.parameters)
+    given: dict[str, Any] = given_parameters(model, request.parameters)
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
@@ -128,14 +128,16 @@ def required(model: Model) -> list[str]:
     return [n for n, p in model.method.parameters.items() if p.default is inspect.Parameter.empty]
 
 
-def _parameters(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+def given_parameters(model: Model, given: Mapping[str, Any], told: Collection[str] = ()) -> dict[str, Any]:
+    """Parameters as people give them → of their types, angles in rad; ScanError if one is unknown, or needed and
+    neither given nor `told` elsewhere."""
     known = model.method.parameters
     unknown = next((name for name in given if name not in known), None)
     if unknown:
         raise ScanError(
             f"{unknown} is no parameter of the model{nearest(unknown, known)}; see `mensura models`"
         )
-    missing = [name for name in required(model) if name not in given]
+    missing = [name for name in required(model) if name not in given and name not in told]
     if missing:
         raise ScanError(
             f"the {missing[0].replace('_', ' ')} is missing; give --{missing[0].replace('_', '-')}"
@@ -148,7 +150,13 @@ def _varied(model: Model, values: Sequence[float], images: int) -> tuple[float, 
     words = model.varied.replace("_", " ")
     if len(values) != images and model.path.partition(":")[2] != "actual_flip_angle":
         raise ScanError(f"there are {images} images but {len(values)} {words}; give one for each")
-    return _radians(model.varied, tuple(values)) if in_degrees(model.varied) else tuple(map(float, values))
+    return in_radians(model, values)
+
+
+def in_radians(model: Model, values: Sequence[float]) -> tuple[float, ...]:
+    """What varies, in s or degrees → in s or rad."""
+    found = tuple(map(float, values))
+    return _radians(model.varied, found) if in_degrees(model.varied) else found
 
 
 def _radians(name: str, degrees: Any) -> Any:

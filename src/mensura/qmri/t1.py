@@ -10,9 +10,18 @@ from numpy.typing import NDArray
 
 from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
 from mensura.fit.result import either
-from mensura.methods import Tunable
+from mensura.methods import Monitor, Tunable
 from mensura.qmri import equations
-from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
+from mensura.qmri.choices import (
+    Bootstraps,
+    Errors,
+    Likelihood,
+    Loss,
+    Noise,
+    Seed,
+    chosen_errors,
+    known_noise,
+)
 from mensura.qmri.estimates import Estimates, ended, propagated
 from mensura.scan import FloatArray, ScanError
 
@@ -28,6 +37,8 @@ def _recovery(times: Any, a: Any, b: Any, t1: Any) -> Any:
     return a + b * np.exp(-times / t1)
 
 
+How = dict[str, Any]
+"""The keywords of a fit that a model hands on."""
 AFFINE = (Parameter("a", "arbitrary", linear=True), Parameter("b", "arbitrary", linear=True))
 RECOVERY = SignalModel("recovery", _recovery, (*AFFINE, T1), "10.1002/mrm.22497")
 
@@ -45,6 +56,10 @@ def inversion_recovery(
     ] = "auto",
     noise: Noise = 0.0,
     loss: Loss = "none",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m; signed or magnitude), inversion times (s) → T1 (s), M0, inversion efficiency, each with its error.
 
@@ -56,7 +71,13 @@ def inversion_recovery(
     Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
-    fit = _recovered(times, data, polarity, known_noise(noise), loss)
+    how: How = {
+        "noise": known_noise(noise),
+        "loss": loss,
+        "bootstrap": chosen_errors(errors, bootstraps, seed),
+        "monitor": monitor,
+    }
+    fit = _recovered(times, data, polarity, how)
     a, b, t1 = fit.values.T.astype(float)
     left = np.exp(-repetition_time / t1)
     m0 = (a + b * left) / (1 - left)
@@ -69,22 +90,22 @@ def inversion_recovery(
     return made.derived("M0map", m0, m0_error).derived("IEmap", efficiency, propagated(fit, by))
 
 
-def _recovered(times: Doubles, data: Doubles, polarity: str, noise: float | None, loss: str) -> Fit:
+def _recovered(times: Doubles, data: Doubles, polarity: str, how: How) -> Fit:
     """The fit of signed signals, or of magnitudes whose sign is to be found."""
     if polarity == "signed" or (polarity == "auto" and np.nanmin(data, initial=0) < 0):
-        return fit_voxels(RECOVERY, times, data, noise=noise, loss=loss)
-    return _turned(times, data, noise, loss)
+        return fit_voxels(RECOVERY, times, data, **how)
+    return _turned(times, data, how)
 
 
-def _turned(times: Doubles, data: Doubles, noise: float | None, loss: str) -> Fit:
+def _turned(times: Doubles, data: Doubles, how: How) -> Fit:
     """The better of the two fits to magnitudes whose early points, without or with the smallest, are turned."""
     smallest = np.argmin(np.where(np.isfinite(data), data, np.inf), axis=1)[:, None]
     place = np.arange(times.size)
-    fits = [
-        fit_voxels(RECOVERY, times, np.where(place < smallest + more, -data, data), noise=noise, loss=loss)
-        for more in (0, 1)
-    ]
+    turned = [np.where(place < smallest + more, -data, data) for more in (0, 1)]
+    fits = [fit_voxels(RECOVERY, times, one, **{**how, "bootstrap": None}) for one in turned]
     first, second = (np.where(f.status == Status.OK, f.residual, np.inf) for f in fits)
+    if how["bootstrap"] is not None:
+        return fit_voxels(RECOVERY, times, np.where((second < first)[:, None], *turned[::-1]), **how)
     return either(second < first, fits[1], fits[0])
 
 
@@ -95,18 +116,34 @@ def saturation_recovery(
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m), times after the saturation (s) → T1 (s) and M0, each with its error.
 
     S = a + b e^{−t/T1}: an incomplete saturation does not bias T1. M0 is a.
     """
     times, data = _ordered(signals, saturation_times, "saturation times")
-    fit = fit_voxels(RECOVERY, times, data, noise=known_noise(noise), loss=loss, likelihood=likelihood)
+    bootstrap = chosen_errors(errors, bootstraps, seed)
+    fit = fit_voxels(
+        RECOVERY, times, data, noise=known_noise(noise), loss=loss, likelihood=likelihood, bootstrap=bootstrap,
+        monitor=monitor,
+    )  # fmt: skip
     return Estimates.of(fit, T1map=2, M0map=0)
 
 
 def look_locker(
-    signals: FloatArray, inversion_times: Sequence[float], *, noise: Noise = 0.0, loss: Loss = "none"
+    signals: FloatArray,
+    inversion_times: Sequence[float],
+    *,
+    noise: Noise = 0.0,
+    loss: Loss = "none",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m; signed or magnitude), times after the inversion (s) → T1 (s) and T1* (s), each with its error.
 
@@ -115,7 +152,13 @@ def look_locker(
     Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004, doi:10.1002/mrm.20110.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
-    fit = _recovered(times, data, "auto", known_noise(noise), loss)
+    how: How = {
+        "noise": known_noise(noise),
+        "loss": loss,
+        "bootstrap": chosen_errors(errors, bootstraps, seed),
+        "monitor": monitor,
+    }
+    fit = _recovered(times, data, "auto", how)
     a, b, star = fit.values.T.astype(float)
     factor = -b / a - 1
     error = propagated(fit, {0: star * b / a**2, 1: -star / a, 2: factor})
@@ -138,6 +181,10 @@ def variable_flip_angle(
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m), flip angles (rad), B1 relative to nominal (n) → T1 (s) and M0, each with its error; nonlinear.
 
@@ -149,9 +196,11 @@ def variable_flip_angle(
     known: dict[str, Any] = {"repetition_time": _seconds(repetition_time, "repetition time")}
     if b1 is not None:
         known["b1"] = np.asarray(b1, np.float64)
+    bootstrap = chosen_errors(errors, bootstraps, seed)
     fit = fit_voxels(
-        SPOILED, angles, signals, known=known, noise=known_noise(noise), loss=loss, likelihood=likelihood
-    )
+        SPOILED, angles, signals, known=known, noise=known_noise(noise), loss=loss, likelihood=likelihood,
+        bootstrap=bootstrap, monitor=monitor,
+    )  # fmt: skip
     return Estimates.of(fit, T1map=1, M0map=0)
 
 

@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.fit import Parameter, SignalModel, Status, fit_voxels
-from mensura.methods import Tunable
+from mensura.methods import Monitor, Tunable
 from mensura.qmri import epg, equations
-from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
+from mensura.qmri.choices import (
+    Bootstraps,
+    Errors,
+    Likelihood,
+    Loss,
+    Noise,
+    Seed,
+    chosen_errors,
+    known_noise,
+)
 from mensura.qmri.estimates import Estimates, ended
 from mensura.qmri.spectra import spectra
 from mensura.scan import FloatArray, ScanError
@@ -53,6 +62,10 @@ def spin_echo(
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m), echo times (s) → T2 (s) and M0, each with its error; M0 e^{−TE/T2}, with or without an offset.
 
@@ -61,9 +74,11 @@ def spin_echo(
     """
     times, data = _checked(signals, echo_times)
     model = RAISED if offset == "fitted" else DECAY
+    bootstrap = chosen_errors(errors, bootstraps, seed)
     fit = fit_voxels(
-        model, times[skip:], data[:, skip:], noise=known_noise(noise), loss=loss, likelihood=likelihood
-    )
+        model, times[skip:], data[:, skip:], noise=known_noise(noise), loss=loss, likelihood=likelihood,
+        bootstrap=bootstrap, monitor=monitor,
+    )  # fmt: skip
     if offset == "fitted":
         return Estimates.of(fit, T2map=2, M0map=0, offsetmap=1)
     return Estimates.of(fit, T2map=1, M0map=0)
@@ -86,6 +101,10 @@ def spin_echo_train(
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m) of a CPMG train, echo times (s, equally spaced) → T2 (s), M0 and B1, each with its error.
 
@@ -103,7 +122,13 @@ def spin_echo_train(
             " take spin_echo for single echoes"
         )
     known: dict[str, Any] = {"spacing": spacing, "angle": float(refocusing_angle), "t1": float(t1)}
-    how: dict[str, Any] = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
+    how: dict[str, Any] = {
+        "noise": known_noise(noise),
+        "loss": loss,
+        "likelihood": likelihood,
+        "bootstrap": chosen_errors(errors, bootstraps, seed),
+        "monitor": monitor,
+    }
     given = SignalModel(TRAIN.name, _train, (M0, T2), TRAIN.doi)
     if b1 is not None:
         fit = fit_voxels(given, times, data, known={**known, "b1": np.asarray(b1, np.float64)}, **how)
