@@ -65,6 +65,13 @@ def test_files_become_maps_with_their_record(folder: Path, capsys: pytest.Captur
     assert "10.1002/mrm.21669" in record["EstimationReference"]
 
 
+def test_spoiling_is_told_in_degrees(folder: Path) -> None:
+    assert fit(folder, *PROTOCOL, "--b1", "@/b1.nii.gz", "--spoiling-increment", "50") == 0
+    record = json.loads((folder / "out" / "T1map.json").read_text())["Mensura"]["Parameters"]
+    assert record["spoiling_increment"] == pytest.approx(np.deg2rad(50))
+    assert (nifti.read(folder / "out" / "T1map.nii.gz").data[2:-2, 2:-2, 2:-2] < 1.19).all()
+
+
 def test_one_4d_file_without_a_mask(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit(folder, *PROTOCOL, images=("all",)) == 0
     assert "no mask" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from mensura.qmri import b1, equations, mt, t1, t2
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.mp2rage import mp2rage
+from mensura.qmri.spoiling import Spoiling, spoiling_factor
 from mensura.scan import ScanError
 
 N = 3000
@@ -56,6 +57,20 @@ def variable_angles() -> Made:
     )
     truth = {"T1map": long, "M0map": np.full(N, 1000.0)}
     return signal, truth, lambda s: t1.variable_flip_angle(s, ANGLES, repetition_time=0.02, b1=relative)
+
+
+def angles_of_rf_spoiling() -> Made:
+    signal, truth, _ = variable_angles()
+    relative, increment = np.random.default_rng(4).uniform(0.7, 1.3, N), np.deg2rad(50)
+    signal = signal * spoiling_factor(
+        ANGLES,
+        truth["T1map"][:, None],
+        repetition_time=0.02,
+        spoiling=Spoiling(increment),
+        b1=relative[:, None],
+    )
+    how = {"repetition_time": 0.02, "spoiling_increment": increment, "b1": relative}
+    return signal, truth, lambda s: t1.variable_flip_angle(s, ANGLES, **how)
 
 
 def linear_angles() -> Made:
@@ -107,7 +122,7 @@ def stimulated() -> Made:
 
 MODELS = [
     *(recovery, magnitude_recovery, saturation, variable_angles, linear_angles, decay, raised_decay),
-    *(train, train_with_b1, pair_of_angles, stimulated),
+    *(train, train_with_b1, pair_of_angles, stimulated, angles_of_rf_spoiling),
 ]
 
 

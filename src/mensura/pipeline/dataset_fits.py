@@ -39,11 +39,12 @@ class Rule:
 
 
 EXCITATION = "RepetitionTimeExcitation"
+SPOILING = {"spoiling_increment": "SpoilingRFPhaseIncrement?", "spoiling_moment": "SpoilingGradientMoment?"}
 RULES: Mapping[str, Rule] = {
     "TB1DAM": Rule("double_angle", "FlipAngle", order=("FlipAngle",), images=2),
     "TB1AFI": Rule("actual_flip_angle", EXCITATION, {"flip_angle": "FlipAngle"}, (EXCITATION,), 2),
     "IRT1": Rule("inversion_recovery", "InversionTime", {"repetition_time": "RepetitionTime?"}),
-    "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION}),
+    "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION, **SPOILING}),
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
     "MTR": Rule("mt_ratio", order=("MTState",), images=2),
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
@@ -88,7 +89,7 @@ class Fitting:
         model, records = entry(rule.model), _ordered(series, rule)
         images = [path for path, _ in records]
         given, positional = _protocol(series, rule, records)
-        remarks: list[str] = []
+        remarks = _of_spoiling(rule, records, given)
         used = self._field(series, remarks) if model.takes_b1 and rule.model != "spin_echo_train" else None
         told = {
             **given,
@@ -216,7 +217,23 @@ def _protocol(
 
 
 def _si(key: str, value: Any) -> float:
-    return float(np.deg2rad(value)) if key.endswith("Angle") else float(value)
+    return float(np.deg2rad(value)) if key.endswith(("Angle", "PhaseIncrement")) else float(value)
+
+
+def _of_spoiling(rule: Rule, records: Sequence[tuple[Path, Values]], given: Values) -> list[str]:
+    """What is to be said of the spoiling of gradient echoes, where the model can correct it."""
+    if "spoiling_increment" not in rule.parameters:
+        return []
+    if any(record.get("SpoilingState") is False for _, record in records):
+        return ["SpoilingState is false: T1 is that of spoiled gradient echoes all the same, and wrong"]
+    if not given.get("spoiling_increment"):
+        return ["the sidecars tell no SpoilingRFPhaseIncrement: spoiling is taken as ideal"]
+    known = entry(rule.model).method.parameters
+    angle, t2 = np.rad2deg(given["spoiling_increment"]), known["spoiling_t2"].default
+    moment = f", gradient moment {given['spoiling_moment']:g} mT s/m" if given.get("spoiling_moment") else ""
+    return [
+        f"corrected for imperfect spoiling: RF phase increment {angle:.4g}°{moment}, T2 taken as {t2:g} s"
+    ]
 
 
 def _unchanged(sidecar: Path, record: Values) -> bool:

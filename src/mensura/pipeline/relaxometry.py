@@ -105,7 +105,7 @@ def entry(name: str) -> Model:
 
 def in_degrees(name: str) -> bool:
     """Whether an argument is an angle, which people give in degrees."""
-    return name.endswith(("flip_angle", "flip_angles", "refocusing_angle"))
+    return name.endswith(("flip_angle", "flip_angles", "refocusing_angle", "spoiling_increment"))
 
 
 def required(model: Model) -> list[str]:
@@ -139,7 +139,7 @@ def _varied(model: Model, values: Sequence[float], images: int) -> tuple[float, 
 def _radians(name: str, degrees: Any) -> Any:
     """Angles in degrees → rad. ScanError where they look like radians."""
     angles = np.atleast_1d(np.asarray(degrees, float))
-    if np.max(np.abs(angles)) < 1.6:
+    if 0 < np.max(np.abs(angles)) < 1.6:
         raise ScanError(f"the {name.replace('_', ' ')} {angles.tolist()} look like radians; give degrees")
     return tuple(np.deg2rad(angles).tolist()) if np.ndim(degrees) else float(np.deg2rad(degrees))
 

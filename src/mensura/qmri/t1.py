@@ -14,6 +14,8 @@ from mensura.methods import Tunable
 from mensura.qmri import equations
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
 from mensura.qmri.estimates import Estimates, ended, propagated
+from mensura.qmri.lookup import Lookup
+from mensura.qmri.spoiling import Diffusivity, Increment, Moment, Spoiling, SpoilingT2, tabulated
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -122,8 +124,11 @@ def look_locker(
     return Estimates.of(fit, T1starmap=2).derived("T1map", star * factor, error)
 
 
-def _spoiled(angles: Any, m0: Any, t1: Any, repetition_time: float, b1: Any = 1.0) -> Any:
-    return equations.spoiled_gradient_echo(angles, m0, t1, repetition_time=repetition_time, b1=b1)
+def _spoiled(
+    angles: Any, m0: Any, t1: Any, repetition_time: float, b1: Any = 1.0, factor: Lookup | None = None
+) -> Any:
+    ideal = equations.spoiled_gradient_echo(angles, m0, t1, repetition_time=repetition_time, b1=b1)
+    return ideal if factor is None else ideal * factor(t1, b1)
 
 
 SPOILED = SignalModel("spoiled gradient echo", _spoiled, (M0, T1), "10.1063/1.1719961")
@@ -135,20 +140,31 @@ def variable_flip_angle(
     *,
     repetition_time: Annotated[float, Tunable("s", "from excitation to excitation")],
     b1: FloatArray | None = None,
+    spoiling_increment: Increment = 0.0,
+    spoiling_t2: SpoilingT2 = 0.07,
+    spoiling_moment: Moment = 0.0,
+    diffusivity: Diffusivity = 0.0008,
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
 ) -> Estimates:
     """Signals (n, m), flip angles (rad), B1 relative to nominal (n) → T1 (s) and M0, each with its error; nonlinear.
 
-    Least squares of the steady state of an ideally spoiled gradient echo (Ernst & Anderson 1966,
+    Least squares of the steady state of a spoiled gradient echo (Ernst & Anderson 1966,
     doi:10.1063/1.1719961), which is the maximum of the likelihood; Chang et al. 2008, doi:10.1002/mrm.21669. B1
-    multiplies every angle; without it T1 is off by about twice B1's error. Raises ScanError for fewer than two angles.
+    multiplies every angle; without it T1 is off by about twice B1's error. Spoiling is ideal, or that of RF pulses
+    whose phase step grows by `spoiling_increment` each repetition: every angle's signal is then multiplied by what
+    the extended phase graph of this protocol leaves of Ernst's (`spoiling_factor`), which depends on T1, B1 and the
+    T2 that is assumed; after Preibisch & Deichmann 2009, doi:10.1002/mrm.21776, who correct T1 instead. The error of
+    the assumed T2 is not part of the standard deviation. Raises ScanError for fewer than two angles.
     """
     angles = _angles(flip_angles)
     known: dict[str, Any] = {"repetition_time": _seconds(repetition_time, "repetition time")}
     if b1 is not None:
         known["b1"] = np.asarray(b1, np.float64)
+    if spoiling_increment:
+        spoiling = Spoiling(spoiling_increment, spoiling_t2, 1e-3 * spoiling_moment, 1e-6 * diffusivity)
+        known["factor"] = tabulated(angles, known["repetition_time"], spoiling, known.get("b1"))
     fit = fit_voxels(
         SPOILED, angles, signals, known=known, noise=known_noise(noise), loss=loss, likelihood=likelihood
     )
