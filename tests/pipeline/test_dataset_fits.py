@@ -118,8 +118,8 @@ def test_without_b1_it_is_said(dataset: Path, tmp_path: Path, capsys: pytest.Cap
     ("told", "says"),
     [
         (
-            {"SpoilingRFPhaseIncrement": 50, "SpoilingGradientMoment": 30},
-            "increment 50°, gradient moment 30 mT s/m",
+            {"SpoilingRFPhaseIncrement": 50, "SpoilingGradientMoment": 0.03},
+            "increment 50°, gradient moment 0.03 mT s/m",
         ),
         ({}, "no SpoilingRFPhaseIncrement"),
         ({"SpoilingState": False}, "SpoilingState is false"),

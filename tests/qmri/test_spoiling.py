@@ -70,12 +70,12 @@ def diffusing(angle: float, increment: float, moment: float, diffusivity: float)
 
 
 def test_diffusion_damps_as_it_does_in_space() -> None:
-    moment, diffusivity, angle, increment = 26e-6, 2e-9, np.deg2rad(35), np.deg2rad(50)
+    moment, diffusivity, angle, increment = 120e-6, 2e-9, np.deg2rad(35), np.deg2rad(50)
     how = {"repetition_time": TR}
     damped = spoiling_factor(angle, 0.5, spoiling=Spoiling(increment, 0.07, moment, diffusivity), **how)
     without = spoiling_factor(angle, 0.5, spoiling=Spoiling(increment, 0.07), **how)
     ideal = equations.spoiled_gradient_echo(angle, 1.0, 0.5, repetition_time=TR)
-    assert abs(damped / without - 1) > 0.01
+    assert abs(damped / without - 1) > 0.005
     assert ideal * damped == pytest.approx(diffusing(angle, increment, moment, diffusivity), rel=2e-4)
 
 
@@ -97,7 +97,7 @@ def test_the_table_is_as_good_as_what_it_holds(repetition_time: float) -> None:
         np.testing.assert_allclose(table(long[:, None], relative[:, None]), exact, rtol=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"spoiling_t2": 70.0}, {"spoiling_moment": 5000.0}, {"diffusivity": 0.8}])
+@pytest.mark.parametrize("wrong", [{"spoiling_t2": 70.0}, {"spoiling_moment": 30.0}, {"diffusivity": 0.8}])
 def test_other_units_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ScanError, match="cannot be meant"):
         t1.variable_flip_angle(np.ones((2, 4)), ANGLES, repetition_time=TR, spoiling_increment=0.9, **wrong)

@@ -1,4 +1,4 @@
-"""Gradient echoes whose transverse magnetization lives on to the next pulse: what RF spoiling leaves of their signal."""
+"""Gradient echoes whose transverse magnetization lives on to the next pulse: what RF spoiling leaves of them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Spoiling:
     def __post_init__(self) -> None:
         if not 0.001 <= self.t2 <= 10:
             raise ScanError(f"a T2 of {self.t2:g} s cannot be meant; give that of the tissue, in s")
-        if min(self.moment, self.diffusivity) < 0 or self.moment > 1 or self.diffusivity > 1e-7:
+        if min(self.moment, self.diffusivity) < 0 or self.moment > 0.01 or self.diffusivity > 1e-7:
             raise ScanError(
                 f"a spoiler of {self.moment:g} T s/m and a diffusivity of {self.diffusivity:g} m²/s cannot be meant; "
                 "give mT s/m and mm²/s"
