@@ -52,20 +52,22 @@ def test_the_assumed_t2_is_what_it_hangs_on() -> None:
 
 
 def diffusing(angle: float, increment: float, moment: float, diffusivity: float) -> float:
-    """Bloch and Torrey on a circle of positions, precession and diffusion in turns of a fortieth of a TR."""
-    t1, t2, steps, n = 0.5, 0.07, 40, 64
-    spins = Spins(t1, t2, isochromats=n)
-    order = np.fft.fftfreq(n, 1 / n)
-    wave = 2 * np.pi * GAMMA_BAR * moment * order
-    damped = np.exp(-diffusivity * wave**2 * TR / steps)
-    for pulse in range(150):
+    """Bloch and Torrey: T1 0.5 s and T2 0.07 s on a row of a whole number of turns, diffusion between any two turns."""
+    turns, spins = 8, Spins(0.5, 0.07, isochromats=1024)
+    wave = 2 * np.pi * GAMMA_BAR * moment / turns * np.fft.fftfreq(1024, 1 / 1024)
+    damped = np.exp(-diffusivity * wave**2 * TR / turns / 2)
+
+    def spread() -> None:
+        spins.m = np.fft.ifft(np.fft.fft(spins.m, axis=1) * damped, axis=1).real
+
+    for pulse in range(250):
         phase = increment * pulse * (pulse + 1) / 2
         spins.pulse(angle, phase)
         signal = abs(spins.signal())
-        for _ in range(steps):
-            spins.wait(TR / steps / 2, turns=0.5 / steps)
-            spins.m = np.fft.ifft(np.fft.fft(spins.m, axis=1) * damped, axis=1).real
-            spins.wait(TR / steps / 2, turns=0.5 / steps)
+        for _ in range(turns):
+            spread()
+            spins.wait(TR / turns, turns=1)
+            spread()
     return signal
 
 
