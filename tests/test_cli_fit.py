@@ -72,6 +72,47 @@ def test_spoiling_is_told_in_degrees(folder: Path) -> None:
     assert (nifti.read(folder / "out" / "T1map.nii.gz").data[2:-2, 2:-2, 2:-2] < 1.19).all()
 
 
+TI = (0.1, 0.4, 0.8, 2.0)
+
+
+@pytest.fixture
+def recovering(folder: Path) -> Path:
+    """Magnitude and phase (whole numbers, as Siemens stores them) of an inversion recovery, T1 of 1.2 s."""
+    signal = equations.inversion_recovery(
+        np.asarray(TI), np.full((*GRID.shape, 1), 1000.0), 1.2, efficiency=0.9
+    )
+    turn = np.exp(1j * np.linspace(-3, 3, GRID.shape[0]))[:, None, None, None]
+    phase = np.angle(signal * turn)
+    phase.flat[:2] = -np.pi, np.pi
+    nifti.write(folder / "size.nii.gz", np.abs(signal).astype(np.float32), GRID)
+    nifti.write(folder / "phase.nii.gz", np.rint(phase / np.pi * 2047.5 + 2047.5).astype(np.float32), GRID)
+    nifti.write(folder / "few.nii.gz", phase[..., :3].astype(np.float32), GRID)
+    return folder
+
+
+TIMES = ("--inversion-times", *map(str, TI))
+
+
+def test_phase_makes_the_images_complex(recovering: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = (*TIMES, "--phase", "@/phase.nii.gz", "--polarity", "complex", "--mask", "@/mask.nii.gz")
+    assert fit(recovering, *more, images=("size",), model="inversion_recovery") == 0
+    assert "one full circle" in capsys.readouterr().out
+    mask = nifti.read(recovering / "mask.nii.gz").data > 0
+    for name, true in (("T1map", 1.2), ("IEmap", 0.9)):
+        assert np.allclose(nifti.read(recovering / "out" / f"{name}.nii.gz").data[mask], true, rtol=3e-3)
+    record = json.loads((recovering / "out" / "T1map.json").read_text())
+    assert any(source.endswith("phase.nii.gz") for source in record["Sources"])
+
+
+def test_phase_that_does_not_fit_is_told(recovering: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for phase, says in (("few", "4 images but 3 of phase"), ("other", "has shape")):
+        more = (*TIMES, "--phase", f"@/{phase}.nii.gz")
+        assert fit(recovering, *more, images=("size",), model="inversion_recovery") == 2
+        assert says in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        fit(recovering, *PROTOCOL, "--phase", "@/phase.nii.gz")
+
+
 def test_one_4d_file_without_a_mask(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit(folder, *PROTOCOL, images=("all",)) == 0
     assert "no mask" in capsys.readouterr().out

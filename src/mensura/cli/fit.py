@@ -59,6 +59,11 @@ def _fill_model(command: Parser, model: Any) -> None:
         )  # fmt: skip
     if model.takes_b1:
         group.add_argument("--b1", type=Path, metavar="FILE", help="transmit field: around 1, or in percent")
+    if model.takes_phase:
+        group.add_argument(
+            "--phase", nargs="+", type=Path, default=(), metavar="FILE",
+            help="phase of the images, in their order: makes them complex",
+        )  # fmt: skip
     for name, parameter in model.method.parameters.items():
         needed = name in required(model)
         group.add_argument(
@@ -92,6 +97,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         given.get("b1"),
         arguments.mask,
         arguments.command_line,
+        given.get("phase", ()),
     )
     show(fit_files(request, arguments.out), arguments.out)
     return 0

@@ -50,6 +50,12 @@ class Model:
         """Whether it can be corrected by a map of the transmit field."""
         return "b1" in self.method.arguments
 
+    @property
+    def takes_phase(self) -> bool:
+        """Whether its signals may be complex."""
+        first = next(iter(inspect.signature(self.method.function).parameters.values()))
+        return "Complex" in str(first.annotation)
+
 
 def _model(function: str, doi: str, **produces: str) -> Model:
     return Model(f"mensura.qmri.{function}", doi, produces)
