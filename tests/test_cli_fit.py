@@ -113,6 +113,18 @@ def test_phase_that_does_not_fit_is_told(recovering: Path, capsys: pytest.Captur
         fit(recovering, *PROTOCOL, "--phase", "@/phase.nii.gz")
 
 
+def test_inversion_times_of_some_images(folder: Path) -> None:
+    how = {"inversion_time": 0.4, "repetition_time": 0.02, "excitations": (0, 40), "b1": 0.9}
+    prepared = equations.inversion_prepared_gradient_echo(np.deg2rad(10), 1000.0, 1.2, **how)
+    nifti.write(folder / "ir.nii.gz", np.full(GRID.shape, prepared, np.float32), GRID)
+    more = ("--flip-angles", "3", "10", "20", "10", "--inversion-times", "0", "0", "0", "0.4", "--excitations", "0",
+            "40", "--repetition-time", "0.02", "--polarity", "signed", "--mask", "@/mask.nii.gz")  # fmt: skip
+    assert fit(folder, *more, model="despot1_hifi", images=("fa0", "fa1", "fa2", "ir")) == 0
+    mask = nifti.read(folder / "mask.nii.gz").data > 0
+    for name, true in (("T1map", 1.2), ("TB1map", 0.9)):
+        assert np.allclose(nifti.read(folder / "out" / f"{name}.nii.gz").data[mask], true, rtol=1e-3)
+
+
 def test_one_4d_file_without_a_mask(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit(folder, *PROTOCOL, images=("all",)) == 0
     assert "no mask" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from mensura.fit import Status
 from mensura.qmri import b1, equations, mt, t1, t2
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
+from mensura.qmri.hifi import despot1_hifi
 from mensura.qmri.mp2rage import mp2rage
 from mensura.qmri.spoiling import Spoiling, spoiling_factor
 from mensura.scan import ScanError
@@ -79,6 +80,29 @@ def angles_of_rf_spoiling() -> Made:
     return signal, truth, lambda s: t1.variable_flip_angle(s, ANGLES, **how)
 
 
+HIFI_ANGLES, HIFI_TIMES = np.deg2rad([3, 6, 12, 20, 6, 6]), (0, 0, 0, 0, 0.3, 0.7)
+HIFI = {"repetition_time": 0.008, "excitations": (16, 64), "cycle_time": 1.6}
+
+
+def inversion_and_angles(hard: bool = False) -> Made:
+    """Two of the images after an inversion, of the angle π·B1 or adiabatic."""
+    long, relative = spread(0.3, 3, 16), np.random.default_rng(17).uniform(0.7, 1.3, N)
+    plain = equations.spoiled_gradient_echo(
+        HIFI_ANGLES[:4], 1000.0, long[:, None], repetition_time=0.008, b1=relative[:, None]
+    )
+    efficiency = -np.cos(np.pi * relative) if hard else 1.0
+    prepared = [
+        equations.inversion_prepared_gradient_echo(
+            HIFI_ANGLES[4], 1000.0, long, inversion_time=t, b1=relative, efficiency=efficiency, **HIFI
+        )
+        for t in HIFI_TIMES[4:]
+    ]
+    signal = np.concatenate([plain, np.stack(prepared, 1)], 1)
+    truth = {"T1map": long, "M0map": np.full(N, 1000.0), "TB1map": relative}
+    how = {"inversion_times": HIFI_TIMES, "inversion": "hard" if hard else "adiabatic", **HIFI}
+    return signal, truth, lambda s: despot1_hifi(s, HIFI_ANGLES, **how)
+
+
 def linear_angles() -> Made:
     signal, truth, _ = variable_angles()
     relative = np.random.default_rng(4).uniform(0.7, 1.3, N)
@@ -137,7 +161,7 @@ MODELS = [
         decay,
         raised_decay,
     ),
-    *(train, train_with_b1, pair_of_angles, stimulated, angles_of_rf_spoiling),
+    *(train, train_with_b1, pair_of_angles, stimulated, angles_of_rf_spoiling, inversion_and_angles),
 ]
 
 
@@ -218,6 +242,41 @@ def test_three_inversion_times_suffice_with_phase() -> None:
     found = t1.inversion_recovery(signal[:, [0, 3, 6]], [TI[i] for i in (0, 3, 6)], repetition_time=6.0)
     np.testing.assert_allclose(found.maps["T1map"][0], truth["T1map"], rtol=1e-3)
     assert (found.fit.freedom == 1).all()
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_signs_of_magnitudes_after_an_inversion_are_found(hard: bool) -> None:
+    signal, truth, fitted = inversion_and_angles(hard)
+    assert 0.2 < (signal[:, 4] < 0).mean() < 0.9
+    found = fitted(np.abs(signal))
+    assert (found.status == Status.OK).all()
+    for name, true in truth.items():
+        np.testing.assert_allclose(found.maps[name][0], true, rtol=1e-3)
+
+
+def test_magnitudes_after_an_inversion_may_be_rician() -> None:
+    signal, truth, _ = inversion_and_angles()
+    noisy = np.hypot(signal + noise_like(signal), np.random.default_rng(18).standard_normal(signal.shape))
+    how = {"inversion_times": HIFI_TIMES, **HIFI}
+    found = despot1_hifi(noisy, HIFI_ANGLES, **how, noise=1.0, likelihood="rician").maps["T1map"]
+    assert abs(np.nanmedian((found[0] - truth["T1map"]) / found[1])) < 0.12
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"inversion_times": (0, 0.3)}, "one for each image"),
+        ({"inversion_times": (0.0,) * 6}, "an image with one"),
+        ({"inversion_times": (0, 0, 0, 0, 300, 700)}, "give seconds"),
+        ({"inversion_times": (0, 0.3, 0.3, 0.3, 0.3, 0.3)}, "two different flip angles"),
+        ({"excitations": (64, 64)}, "does not fit"),
+        ({"cycle_time": 1.0}, "does not fit"),
+    ],
+)
+def test_trains_that_cannot_be_are_refused(changed: dict[str, Any], says: str) -> None:
+    how = {"inversion_times": HIFI_TIMES, **HIFI, **changed}
+    with pytest.raises(ScanError, match=says):
+        despot1_hifi(np.ones((4, 6)), HIFI_ANGLES, **how)
 
 
 def test_what_b1_costs_is_undone() -> None:

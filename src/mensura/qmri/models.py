@@ -68,6 +68,7 @@ MODELS: Mapping[str, Model] = {
     "look_locker": _model("t1:look_locker", "10.1016/0022-2364(92)90347-A", T1map="s", T1starmap="s"),
     "variable_flip_angle": _model("t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A),
     "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
+    "despot1_hifi": _model("hifi:despot1_hifi", "10.1002/jmri.21130", T1map="s", M0map=A, TB1map="1"),
     "mp2rage": _model("mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", T1map="s"),
     "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),
     "spin_echo_train": _model("t2:spin_echo_train", "10.1002/mrm.22487", T2map="s", M0map=A, TB1map="1"),
