@@ -12,6 +12,7 @@ from mensura.cli import main
 from mensura.io import nifti
 from mensura.qmri import equations
 from mensura.qmri.models import MODELS
+from mensura.qmri.slices import Pulses, sliced_trains
 from mensura.scan import Grid
 
 GRID = Grid.from_voxel_size((7, 6, 5), (2.0, 2.0, 3.0))
@@ -123,6 +124,21 @@ def test_inversion_times_of_some_images(folder: Path) -> None:
     mask = nifti.read(folder / "mask.nii.gz").data > 0
     for name, true in (("T1map", 1.2), ("TB1map", 0.9)):
         assert np.allclose(nifti.read(folder / "out" / f"{name}.nii.gz").data[mask], true, rtol=1e-3)
+
+
+def test_a_train_of_a_slice(folder: Path) -> None:
+    echoes = sliced_trains(np.array([0.08]), np.array([0.8]), Pulses((4.0, 3.0), 1.1), (10, 0.01, 1.0))[0]
+    nifti.write(
+        folder / "train.nii.gz", np.broadcast_to(1e3 * echoes, (*GRID.shape, 10)).astype(np.float32), GRID
+    )
+    more = ("--echo-times", *(f"{0.01 * n:g}" for n in range(1, 11)), "--slice-profile", "sinc",
+            "--time-bandwidth", "4", "3", "--refocusing-width", "1.1", "--mask", "@/mask.nii.gz")  # fmt: skip
+    assert fit(folder, *more, model="spin_echo_train", images=("train",)) == 0
+    mask = nifti.read(folder / "mask.nii.gz").data > 0
+    for name, true in (("T2map", 0.08), ("TB1map", 0.8)):
+        assert np.allclose(nifti.read(folder / "out" / f"{name}.nii.gz").data[mask], true, rtol=1e-3)
+    record = json.loads((folder / "out" / "T2map.json").read_text())["Mensura"]["Parameters"]
+    assert (record["slice_profile"], record["time_bandwidth"]) == ("sinc", [4, 3])
 
 
 def test_one_4d_file_without_a_mask(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
