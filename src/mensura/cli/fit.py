@@ -60,6 +60,11 @@ def _fill_model(command: Parser, model: Any) -> None:
         fill_varied(group, model, needed=True)
     if model.takes_b1:
         group.add_argument("--b1", type=Path, metavar="FILE", help="transmit field: around 1, or in percent")
+    if model.takes_phase:
+        group.add_argument(
+            "--phase", nargs="+", type=Path, default=(), metavar="FILE",
+            help="phase of the images, in their order: makes them complex",
+        )  # fmt: skip
     fill_parameters(group, model, list(model.method.parameters))
 
 
@@ -142,6 +147,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         given.get("b1"),
         arguments.mask,
         arguments.command_line,
+        given.get("phase", ()),
     )
     show(fit_files(request, arguments.out), arguments.out)
     return 0

@@ -25,6 +25,17 @@ def either(which: NDArray[np.bool_], one: T, other: T) -> T:
     return type(one)(**{name: chosen(name) for name in type(one).__dataclass_fields__})  # type: ignore[attr-defined]
 
 
+def replaced(one: T, which: NDArray[np.intp], others: T) -> T:
+    """A record of arrays (n, …) → the same with some of its voxels from another, which holds just these."""
+
+    def put(name: str) -> Any:
+        a = getattr(one, name).copy()
+        a[which] = getattr(others, name)
+        return a
+
+    return type(one)(**{name: put(name) for name in type(one).__dataclass_fields__})  # type: ignore[attr-defined]
+
+
 class Status(IntEnum):
     """How the fit of a voxel ended; every code but OK goes with a value that is not a number."""
 

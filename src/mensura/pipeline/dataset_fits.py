@@ -61,6 +61,7 @@ EXCITATION = "RepetitionTimeExcitation"
 EITHER = f"{EXCITATION}|RepetitionTime"
 RIGHT_ANGLE = {"flip_angle": np.pi / 2, "scale": 2048 / 180, "zero": 2048.0}
 """How Siemens' rf_map stores the angle of its pulse of 90°."""
+SPOILING = {"spoiling_increment": "SpoilingRFPhaseIncrement?", "spoiling_moment": "SpoilingGradientMoment?"}
 RULES: Mapping[str, Rule] = {
     "TB1DAM": Rule("double_angle", "FlipAngle", order=("FlipAngle",), images=2),
     "TB1AFI": Rule("actual_flip_angle", EITHER, {"flip_angle": "FlipAngle"}, (EITHER,), 2),
@@ -70,7 +71,7 @@ RULES: Mapping[str, Rule] = {
     "TB1TFL": Rule("flip_angle_map", parameters={"flip_angle": "FlipAngle"}, images=1, role="famp"),
     "TB1RFM": Rule("flip_angle_map", fixed=RIGHT_ANGLE, images=1, role="famp"),
     "IRT1": Rule("inversion_recovery", "InversionTime", {"repetition_time": "RepetitionTime?"}),
-    "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION}),
+    "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION, **SPOILING}),
     "MP2RAGE": Rule("mp2rage", plan=mp2rage_series.plan),
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
     "MTR": Rule("mt_ratio", order=("MTState",), images=2),
@@ -199,6 +200,7 @@ def _plan(series: ImageSeries) -> Plan:
     shown = [path for path in series.images if path not in images]
     read = partial(_taken, images, shown or images)
     said = [f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}"] if rule.role else []
+    said += _of_spoiling(rule, records, given)
     return Plan(
         rule.model, entry(rule.model), [*images, *shown], read, {**rule.fixed, **given}, positional, said
     )
@@ -288,6 +290,22 @@ def told_by(name: str, sidecars: Sequence[Path]) -> tuple[dict[str, Any], tuple[
 
 def _same_varied(rule: Rule, model: Model) -> bool:
     return bool(model.varied) and entry(rule.model).varied == model.varied
+
+
+def _of_spoiling(rule: Rule, records: Sequence[tuple[Path, Values]], given: Values) -> list[str]:
+    """What is to be said of the spoiling of gradient echoes, where the model can correct it."""
+    if "spoiling_increment" not in rule.parameters:
+        return []
+    if any(record.get("SpoilingState") is False for _, record in records):
+        return ["SpoilingState is false: T1 is that of spoiled gradient echoes all the same, and wrong"]
+    if not given.get("spoiling_increment"):
+        return ["the sidecars tell no SpoilingRFPhaseIncrement: spoiling is taken as ideal"]
+    known = entry(rule.model).method.parameters
+    angle, t2 = np.rad2deg(given["spoiling_increment"]), known["spoiling_t2"].default
+    moment = f", gradient moment {given['spoiling_moment']:g} mT s/m" if given.get("spoiling_moment") else ""
+    return [
+        f"corrected for imperfect spoiling: RF phase increment {angle:.4g}°{moment}, T2 taken as {t2:g} s"
+    ]
 
 
 def _unchanged(sidecar: Path, record: Values) -> bool:

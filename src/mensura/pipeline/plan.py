@@ -56,4 +56,4 @@ def told(path: Path, record: Mapping[str, Any], *keys: str) -> Any:
 
 def si(key: str, value: Any) -> float:
     """A sidecar's number in s or rad."""
-    return float(np.deg2rad(value)) if key.endswith("Angle") else float(value)
+    return float(np.deg2rad(value)) if key.endswith(("Angle", "PhaseIncrement")) else float(value)

@@ -15,6 +15,8 @@ from mensura import __version__
 from mensura.fit import Status
 from mensura.io import nifti
 from mensura.io.files import digest, write_json
+from mensura.io.phase_scale import to_radians
+from mensura.io.scans import beside
 from mensura.pipeline.config import convert, nearest
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
@@ -49,7 +51,10 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Request:
-    """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters."""
+    """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters.
+
+    `phase` makes the images complex, whose magnitudes they then are.
+    """
 
     model: str
     images: Sequence[Path]
@@ -58,6 +63,7 @@ class Request:
     b1: Path | None = None
     mask: Path | None = None
     command: str = ""
+    phase: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -88,9 +94,10 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
-    estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
+    signals = _signals(request, model, image, remarks)[mask]
+    estimates: Estimates = model.method.function(signals, *positional, **given)
     varied = {model.varied: positional[0]} if positional else {}
-    sources = [*request.images, *(p for p in (request.b1, request.mask) if p is not None)]
+    sources = [*request.images, *request.phase, *(p for p in (request.b1, request.mask) if p is not None)]
     facts = {
         "Command": request.command,
         "Digests": {str(path): digest(path) for path in sources},
@@ -115,7 +122,7 @@ def entry(name: str) -> Model:
 
 def in_degrees(name: str) -> bool:
     """Whether an argument is an angle, which people give in degrees."""
-    return name.endswith(("flip_angle", "flip_angles", "refocusing_angle"))
+    return name.endswith(("flip_angle", "flip_angles", "refocusing_angle", "spoiling_increment"))
 
 
 def unit_of(name: str) -> str:
@@ -162,7 +169,7 @@ def in_radians(model: Model, values: Sequence[float]) -> tuple[float, ...]:
 def _radians(name: str, degrees: Any) -> Any:
     """Angles in degrees → rad. ScanError where they look like radians."""
     angles = np.atleast_1d(np.asarray(degrees, float))
-    if np.max(np.abs(angles)) < 1.6:
+    if 0 < np.max(np.abs(angles)) < 1.6:
         raise ScanError(f"the {name.replace('_', ' ')} {angles.tolist()} look like radians; give degrees")
     return tuple(np.deg2rad(angles).tolist()) if np.ndim(degrees) else float(np.deg2rad(degrees))
 
@@ -195,6 +202,22 @@ def refuse_negative(model: Model, paths: Sequence[Path], signals: FloatArray) ->
     raise ScanError(
         f"{path}: {np.max(shares):.0%} of its voxels are negative, but the model takes magnitudes; give those"
     )
+
+
+def _signals(request: Request, model: Model, image: nifti.Image, remarks: list[str]) -> Any:
+    """The images, complex where there is phase. ScanError for phase that does not fit the images or the model."""
+    if not request.phase:
+        return image.data
+    if not model.takes_phase:
+        raise ScanError(f"the model {request.model} takes no phase; leave out --phase")
+    phase = nifti.stack(list(request.phase))
+    nifti.check_same_grid(phase, image)
+    count = phase.data.shape[3]
+    if count != image.data.shape[3]:
+        raise ScanError(f"there are {image.data.shape[3]} images but {count} of phase; give one for each")
+    turned = to_radians(phase, beside(request.phase[0]))
+    remarks += [f"phase: {turned.rule}", *turned.warnings]
+    return image.data * np.exp(1j * turned.data)
 
 
 def _b1(

@@ -51,6 +51,12 @@ class Model:
         """Whether it can be corrected by a map of the transmit field."""
         return "b1" in self.method.arguments
 
+    @property
+    def takes_phase(self) -> bool:
+        """Whether its signals may be complex."""
+        first = next(iter(inspect.signature(self.method.function).parameters.values()))
+        return "Complex" in str(first.annotation)
+
 
 def _model(function: str, doi: str, *, signed: bool = False, **produces: str) -> Model:
     return Model(f"mensura.qmri.{function}", doi, produces, signed)
@@ -67,6 +73,9 @@ MODELS: Mapping[str, Model] = {
     ),
     "variable_flip_angle": _model("t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A),
     "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
+    "despot1_hifi": _model(
+        "hifi:despot1_hifi", "10.1002/jmri.21130", signed=True, T1map="s", M0map=A, TB1map="1"
+    ),
     "mp2rage": _model(
         "mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", signed=True, T1map="s", UNIT1="1"
     ),
