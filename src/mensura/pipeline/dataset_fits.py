@@ -18,6 +18,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
+from mensura.pipeline.density import with_density
 from mensura.pipeline.relaxometry import PERCENT, Outcome, bright, described, entry, outcome, write_maps
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.transmit import onto
@@ -47,6 +48,12 @@ RULES: Mapping[str, Rule] = {
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
     "MTR": Rule("mt_ratio", order=("MTState",), images=2),
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
+    "MPM": Rule(
+        "mpm",
+        "EchoTime",
+        {"flip_angles": "FlipAngle", "repetition_times": EXCITATION, "mt_states": "MTState"},
+        ("MTState", "FlipAngle", "EchoTime"),
+    ),
 }
 """By BIDS suffix; those of the transmit field first, since others are corrected by them."""
 IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*")
@@ -105,9 +112,11 @@ class Fitting:
         if used:
             given["b1"] = onto(used.values, used.grid, image.grid)[mask]
         estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
+        estimates, said = with_density(model, estimates, (image, mask))
+        record["Mensura"] |= {"Density": said} if said else {}
         files = write_maps(estimates, model.produces, (image, mask), record, path)
         self._remember(series, path)
-        return outcome(estimates, files, remarks, began)
+        return outcome(estimates, files, [*remarks, *said], began)
 
     def _record(
         self, series: ImageSeries, model: str, told: Values, of: tuple[Sequence[Path], Sequence[str]]

@@ -16,6 +16,7 @@ from mensura.fit import Status
 from mensura.io import nifti
 from mensura.io.files import digest, write_json
 from mensura.pipeline.config import convert, nearest
+from mensura.pipeline.density import with_density
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
 from mensura.scan import BoolArray, FloatArray, ScanError
@@ -26,8 +27,12 @@ PERCENT = 10.0
 """A median B1 above this is in percent."""
 LABELS = {
     "T1map": "Longitudinal relaxation time",
+    "R1map": "Longitudinal relaxation rate",
     "T1starmap": "Apparent longitudinal relaxation time under readouts",
     "T2map": "Transverse relaxation time",
+    "R2starmap": "Effective transverse relaxation rate",
+    "PDmap": "Proton density, 69 % in white matter",
+    "MTVmap": "Macromolecular tissue volume, 100 % less the proton density",
     "M0map": "Signal at full magnetization, all other factors included",
     "IEmap": "Efficiency of the inversion",
     "offsetmap": "Constant below the decay",
@@ -79,6 +84,8 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
     estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
+    estimates, said = with_density(model, estimates, (image, mask), request.mask is not None)
+    remarks += said
     varied = {model.varied: positional[0]} if positional else {}
     sources = [*request.images, *(p for p in (request.b1, request.mask) if p is not None)]
     facts = {

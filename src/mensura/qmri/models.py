@@ -77,5 +77,17 @@ MODELS: Mapping[str, Model] = {
     "mt_saturation": _model(
         "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="percent", T1map="s", M0map=A
     ),
+    "mpm": _model(
+        "mpm:multi_parameter",
+        "10.1016/j.neuroimage.2019.01.029",
+        R1map="1/s",
+        T1map="s",
+        R2starmap="1/s",
+        MTsat="percent",
+        M0map=A,
+        PDmap="percent",
+        MTVmap="percent",
+    ),
 }
-"""Every model of a series of images, by the name that the command line knows."""
+"""Every model of a series of images, by the name that the command line knows. PDmap and MTVmap need to know where the
+brain is: the pipeline makes them of M0 and T1 (`qmri.density`)."""
