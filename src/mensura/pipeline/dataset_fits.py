@@ -19,6 +19,7 @@ from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
 from mensura.pipeline.density import with_density
+from mensura.pipeline.products import PRODUCTS
 from mensura.pipeline.relaxometry import PERCENT, Outcome, bright, described, entry, outcome, write_maps
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.transmit import onto
@@ -56,7 +57,7 @@ RULES: Mapping[str, Rule] = {
     ),
 }
 """By BIDS suffix; those of the transmit field first, since others are corrected by them."""
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*")
+IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*")
 """Maps that BIDS has no suffix for."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
@@ -81,10 +82,16 @@ def find(dataset: Path, participants: Sequence[str] = (), sessions: Sequence[str
 class Fitting:
     """Fits one series after the other; B1 maps, given or made on the way, serve the series of their session."""
 
-    def __init__(self, out_dir: Path, command: str = "", force: bool = False) -> None:
+    def __init__(
+        self, out_dir: Path, command: str = "", force: bool = False, runs: Sequence[bids.MultiEchoRun] = ()
+    ) -> None:
+        """`runs`: the gradient echoes that are mapped beside, whose maps keep their names."""
         self.out_dir, self.command, self.force = out_dir, command, force
         self.fields: dict[tuple[str, str], list[Made]] = {}
-        self.names: set[tuple[str, str]] = set()
+        plain = {
+            product.suffix for step in PRODUCTS.values() for product in step.values() if not product.desc
+        }
+        self.names: set[tuple[str, str]] = {(run.name, suffix) for run in runs for suffix in plain}
 
     def fit(self, series: ImageSeries) -> Outcome | None:
         """The maps of a series on disk; None for a B1 map, which is only kept in mind, and for unchanged maps."""
