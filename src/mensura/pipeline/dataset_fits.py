@@ -19,7 +19,9 @@ from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series, role_of
 from mensura.io.files import digest, read_json
 from mensura.pipeline import diffusion_series, field_maps, mp2rage_series
+from mensura.pipeline.density import with_density
 from mensura.pipeline.plan import Plan, Taken, si, told
+from mensura.pipeline.products import PRODUCTS
 from mensura.pipeline.relaxometry import (
     Outcome,
     bright,
@@ -78,13 +80,19 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("phasediff", "phase1", "fieldmap"), Rule("fieldmap", plan=field_maps.plan)),
     "dwi": Rule("dti", plan=diffusion_series.plan),
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
+    "MPM": Rule(
+        "mpm",
+        "EchoTime",
+        {"flip_angles": "FlipAngle", "repetition_times": EXCITATION, "mt_states": "MTState"},
+        ("MTState", "FlipAngle", "EchoTime"),
+    ),
 }
 """By BIDS suffix; those of the transmit field first, since others are corrected by them."""
 TOLD_BY = {
     "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_dwimap.*")
+IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*")
 """Maps that BIDS has no suffix for."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
@@ -104,10 +112,16 @@ def _of_b1(series: ImageSeries) -> bool:
 class Fitting:
     """Fits one series after the other; B1 maps, given or made on the way, serve the series of their subject."""
 
-    def __init__(self, out_dir: Path, command: str = "", force: bool = False) -> None:
+    def __init__(
+        self, out_dir: Path, command: str = "", force: bool = False, runs: Sequence[bids.MultiEchoRun] = ()
+    ) -> None:
+        """`runs`: the gradient echoes that are mapped beside, whose maps keep their names."""
         self.out_dir, self.command, self.force = out_dir, command, force
         self.fields: list[TransmitField] = []
-        self.names: set[tuple[str, str]] = set()
+        plain = {
+            product.suffix for step in PRODUCTS.values() for product in step.values() if not product.desc
+        }
+        self.names: set[tuple[str, str]] = {(run.name, suffix) for run in runs for suffix in plain}
 
     def fit(self, series: ImageSeries) -> Outcome | None:
         """The maps of a series on disk; None for a B1 map, which is only kept in mind, and for unchanged maps."""
@@ -129,10 +143,11 @@ class Fitting:
         if used:
             more["b1"], said = brought(used, image, mask)
             remarks += said
-        estimates = plan.estimate((image, mask), more)
+        estimates, of_density = with_density(plan.model, plan.estimate((image, mask), more), (image, mask))
+        record["Mensura"] |= {"Density": of_density} if of_density else {}
         files = write_maps(estimates, plan.model.produces, (image, mask), record, path)
         self._remember(series, path)
-        return outcome(estimates, files, remarks, began)
+        return outcome(estimates, files, [*remarks, *of_density], began)
 
     def _record(
         self, series: ImageSeries, plan: Plan, used: TransmitField | None, remarks: list[str]

@@ -18,6 +18,7 @@ from mensura.io.files import digest, write_json
 from mensura.io.phase_scale import to_radians
 from mensura.io.scans import beside
 from mensura.pipeline.config import convert, nearest
+from mensura.pipeline.density import with_density
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
 from mensura.qmri.transmit import relative
@@ -30,8 +31,12 @@ NEGATIVE = 0.05
 LABELS = {
     "T1map": "Longitudinal relaxation time",
     "UNIT1": "Uniform image of MP2RAGE, from −0.5 to 0.5",
+    "R1map": "Longitudinal relaxation rate",
     "T1starmap": "Apparent longitudinal relaxation time under readouts",
     "T2map": "Transverse relaxation time",
+    "R2starmap": "Effective transverse relaxation rate",
+    "PDmap": "Proton density, 69 % in white matter",
+    "MTVmap": "Macromolecular tissue volume, 100 % less the proton density",
     "M0map": "Signal at full magnetization, all other factors included",
     "IEmap": "Efficiency of the inversion",
     "offsetmap": "Constant below the decay",
@@ -96,6 +101,8 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
         given["b1"] = _b1(request, model, image, mask, remarks)
     signals = _signals(request, model, image, remarks)[mask]
     estimates: Estimates = model.method.function(signals, *positional, **given)
+    estimates, said = with_density(model, estimates, (image, mask), request.mask is not None)
+    remarks += said
     varied = {model.varied: positional[0]} if positional else {}
     sources = [*request.images, *request.phase, *(p for p in (request.b1, request.mask) if p is not None)]
     facts = {

@@ -10,7 +10,7 @@ from mensura.methods import Method, Stage
 
 R2STAR = Stage(
     "estimate the effective transverse relaxation rate from the decay of the magnitude over the echoes",
-    {"magnitude": "arbitrary", "mask": "1", "echo_times": "s"},
+    {"magnitude": "arbitrary", "mask": "1", "echo_times": "s", "total_field": "ppm", "hz_per_ppm": "Hz"},
     {"r2star": "1/s", "r2star_std": "1/s", "status": "1"},
     {
         "noise_floor": Method("mensura.qmri.estimators:noise_floor", "10.1002/mrm.1910360216"),
@@ -18,7 +18,8 @@ R2STAR = Stage(
         "loglinear": Method("mensura.qmri.estimators:loglinear", "10.1002/hbm.20076"),
     },
 )
-"""The R2* methods, each f(magnitude, mask, grid, *, echo_times, tunables) → (r2star, r2star_std, status)."""
+"""The R2* methods, each f(magnitude, mask, grid, *, echo_times, total_field, hz_per_ppm, tunables) → (r2star,
+r2star_std, status)."""
 
 STAGES: Mapping[str, Stage] = {"r2star": R2STAR}
 
@@ -106,5 +107,17 @@ MODELS: Mapping[str, Model] = {
             for name, unit in {"fa": "1", "md": "mm^2/s", "ad": "mm^2/s", "rd": "mm^2/s"}.items()
         },
     ),
+    "mpm": _model(
+        "mpm:multi_parameter",
+        "10.1016/j.neuroimage.2019.01.029",
+        R1map="1/s",
+        T1map="s",
+        R2starmap="1/s",
+        MTsat="percent",
+        M0map=A,
+        PDmap="percent",
+        MTVmap="percent",
+    ),
 }
-"""Every model of a series of images, by the name that the command line knows."""
+"""Every model of a series of images, by the name that the command line knows. PDmap and MTVmap need to know where the
+brain is: the pipeline makes them of M0 and T1 (`qmri.density`)."""
