@@ -38,15 +38,19 @@ def main() -> None:
 
 
 def speed() -> None:
-    print("| model | points | voxels/s | curve_fit, voxels/s | ratio |")
-    print("|---|---|---|---|---|")
+    print(
+        "| model | points | voxels/s | curve_fit, voxels/s | ratio | curve_fit in bounds, voxels/s | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, signals, fitted, peer, start in cases():
         fitted(signals[:2000])
         began = time.perf_counter()
         fitted(signals)
         rate = len(signals) / (time.perf_counter() - began)
-        beside = rate_of_peer(peer, signals, start) if peer else None
-        words = f"{beside:.0f} | {rate / beside:.0f}" if beside else " | "
+        free = [-np.inf] * len(start), [np.inf] * len(start)
+        ours = [*free[0][1:], t1.SHORTEST], [*free[1][1:], t1.LONGEST]
+        beside = [rate_of_peer(peer, signals, start, bounds) for bounds in (free, ours)] if peer else []
+        words = " | ".join(f"{one:.0f} | {rate / one:.0f}" for one in beside) or " | | | "
         print(f"| {name} | {signals.shape[1]} | {rate:.0f} | {words} |", flush=True)
 
 
@@ -87,11 +91,16 @@ def cases() -> list[Case]:
     ]
 
 
-def rate_of_peer(model: Callable[..., Any], signals: np.ndarray, start: list[float]) -> float:
+def rate_of_peer(
+    model: Callable[..., Any],
+    signals: np.ndarray,
+    start: list[float],
+    bounds: tuple[list[float], list[float]],
+) -> float:
     began = time.perf_counter()
     for one in signals[:PEERS]:
         try:
-            curve_fit(model, np.arange(signals.shape[1]), one, p0=start)
+            curve_fit(model, np.arange(signals.shape[1]), one, p0=start, bounds=bounds)
         except RuntimeError:
             continue
     return PEERS / (time.perf_counter() - began)

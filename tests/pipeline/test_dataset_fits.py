@@ -114,6 +114,31 @@ def test_without_b1_it_is_said(dataset: Path, tmp_path: Path, capsys: pytest.Cap
     assert "no B1 map" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (
+            {"SpoilingRFPhaseIncrement": 50, "SpoilingGradientMoment": 0.03},
+            "increment 50°, gradient moment 0.03 mT s/m",
+        ),
+        ({}, "no SpoilingRFPhaseIncrement"),
+        ({"SpoilingState": False}, "SpoilingState is false"),
+    ],
+)
+def test_spoiling_is_as_the_sidecars_tell(
+    dataset: Path, tmp_path: Path, told: dict[str, float], says: str
+) -> None:
+    folder = broken(dataset, tmp_path, "EchoTime")
+    for sidecar in (folder / "sub-01" / "anat").glob("*.json"):
+        sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | told))
+    assert main(["run", str(folder), str(tmp_path / "out"), "participant"]) == 0
+    record = json.loads(next((tmp_path / "out").rglob("sub-01_T1map.json")).read_text())["Mensura"]
+    assert any(says in words for words in record["Warnings"])
+    assert record["Parameters"]["spoiling_increment"] == pytest.approx(
+        np.deg2rad(told.get("SpoilingRFPhaseIncrement", 0))
+    )
+
+
 def test_a_b1_map_alone_is_nothing_to_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "bids" / "sub-01" / "fmap"
     folder.mkdir(parents=True)

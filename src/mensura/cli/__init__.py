@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import fit, maps, score, simulate
+from mensura.cli import fit, identifiability, maps, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -73,7 +73,8 @@ def parser(words: Sequence[str]) -> Parser:
             commands.add_parser, name, usage=USAGE.get(name), description=description, help=help_line
         )
         if name == chosen:
-            fit.fill(command, words) if name == "fit" else fill(command)
+            command.words = words
+            fill(command)
     return top
 
 
@@ -104,6 +105,7 @@ USAGE = {
     "qsm": "mensura qsm --phase FILE … --magnitude FILE … --echo-times S … --field-strength T -o DIR [options]",
     "methods": "mensura methods [WHAT …] [--json]",
     "fit": fit.USAGE,
+    "identifiability": identifiability.USAGE,
     "score": score.USAGE,
 }
 METHODS = """\
@@ -120,7 +122,12 @@ COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "run": ("map every run of a BIDS dataset", maps.RUN, maps.fill_run),
     "qsm": ("map one scan given as NIfTI files", maps.QSM, maps.fill_qsm),
     "methods": ("list methods, parameters and presets", METHODS, _fill_methods),
-    "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, lambda _: None),
+    "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, fit.fill),
+    "identifiability": (
+        "tell what a protocol can reach, before the scan",
+        identifiability.IDENTIFIABILITY,
+        identifiability.fill,
+    ),
     "models": ("list the models of `fit`", fit.MODELS, fit.fill_models),
     "score": ("say how far a map is from its truth", score.SCORE, score.fill),
     "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),

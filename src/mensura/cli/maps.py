@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,9 @@ SCAN_FLAGS = (
 )
 RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
-volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every IRT1, VFA, MESE, MTR
-and MTS series, corrected by the session's B1 (TB1map, TB1DAM, TB1AFI), with a page for every map. What is there
-already and has not changed is not computed again.
+volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every IRT1, VFA, MESE, MTR,
+MTS and MPM series, corrected by the session's B1 (TB1map, TB1DAM, TB1AFI), with a page for every map, and makes R2'
+of a session's R2* and T2. What is there already and has not changed is not computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02
@@ -163,12 +164,24 @@ def _run(arguments: argparse.Namespace) -> int:
     places = {one.place for one in series if one.suffix in dataset_fits.RULES}
     codes = {_execute(arguments, jobs, places)} if jobs else set()
     if fitted:
-        fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force)
+        fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force, runs)
         bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
         bids.write_bidsignore(arguments.out_dir, ("*.html", *dataset_fits.IGNORED))
-        report = None if arguments.no_report else partial(_subject_report, arguments.out_dir)
-        codes.add(dataset_fits.execute(series, fitting, report))
+        codes.add(dataset_fits.execute(series, fitting))
+        sessions = sorted({one.place for one in series})
+        _reversible(arguments, sessions)
+        if not arguments.no_report:
+            report = partial(_subject_report, arguments.out_dir)
+            codes |= {dataset_fits.report_on(arguments.out_dir, sessions, report)} - {0}
     return codes.pop() if len(codes) == 1 else 1
+
+
+def _reversible(arguments: argparse.Namespace, sessions: Collection[tuple[str, str]]) -> None:
+    """R2′ where the maps for it have been made."""
+    from mensura.pipeline import r2prime
+
+    for words in r2prime.derive(arguments.out_dir, sorted(sessions), arguments.command_line, arguments.force):
+        print(words, file=sys.stderr)
 
 
 def _qsm(arguments: argparse.Namespace) -> int:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from mensura.io.files import read_json
 
 FIELDS = (
     *(
@@ -37,9 +34,3 @@ def scanner(sidecars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         key: first[key] for key in FIELDS if key in first and all(o.get(key) == first[key] for o in others)
     }
-
-
-def beside(images: Sequence[Path]) -> list[dict[str, Any]]:
-    """Images given one by one → their sidecars: the JSON files of the same name; empty unless each has one."""
-    paths = [path.with_name(path.name.partition(".nii")[0] + ".json") for path in images]
-    return [read_json(path) for path in paths] if all(path.is_file() for path in paths) else []

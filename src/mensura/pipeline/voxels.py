@@ -42,13 +42,14 @@ class Axis:
         Where what varies tells no place (it is the same in two images, or not what was fitted over): their numbers.
         """
         factor = 180 / np.pi if self.unit == DEGREES else 1.0
-        counted = Axis("image", "", [float(i + 1) for i in range(images)])
+        counted = [float(i + 1) for i in range(images)]
         if fit is None or fit.design is None:
-            return (self if len(self.values) == images == len(set(self.values)) else counted), factor
+            told = len(self.values) == images == len(set(self.values))
+            return (self if told else Axis("image", "", counted)), factor
         own = fit.design.points * factor
         if own.ndim == 1 and np.isclose(own[:, None], np.asarray(self.values)[None]).any(axis=1).all():
             return Axis(self.name, self.unit, own.tolist()), factor
-        return Axis("point", "", fit.design.points.tolist()), 1.0
+        return Axis("point", "", counted), factor
 
 
 def voxels(
@@ -70,7 +71,7 @@ def voxels(
         for row, ((one, why), place) in enumerate(zip(chosen.items(), places, strict=True))
     ]
     if fit is not None and len(chosen):
-        for one, more in zip(found, _fitted(fit, factor), strict=True):
+        for one, more in zip(found, _fitted(fit, shown, factor), strict=True):
             one |= more
     return {
         "Description": "Chosen voxels: data as fitted, and the fitted curve with its interval",
@@ -163,11 +164,12 @@ def _estimated(estimates: Estimates, one: int) -> dict[str, Any]:
     }
 
 
-def _fitted(fit: Fit, factor: float) -> Iterator[dict[str, Any]]:
+def _fitted(fit: Fit, axis: Axis, factor: float) -> Iterator[dict[str, Any]]:
     """Weights and curve of each voxel; no curve where there is no value."""
     assert fit.weights is not None
     drawn = curve(fit)
-    points = _short(drawn.points * factor)
+    between = drawn.points.ndim == 1 and drawn.points.size != len(axis.values)
+    points = _short(drawn.points * factor) if between else list(axis.values)
     for weights, signal, low, high in zip(fit.weights, drawn.signal, drawn.low, drawn.high, strict=True):
         there = np.isfinite(signal).all()
         shown = {"Points": points, "Signal": _short(signal), "Low": _short(low), "High": _short(high)}

@@ -33,11 +33,11 @@ def mp2rage(
     b1: FloatArray | None = None,
     noise: Noise = 0.0,
 ) -> Estimates:
-    """Signals (n, 2; signed) of both inversion times, or the uniform image (n, 1; −0.5…0.5) → T1 (s), with its error.
+    """Signals (n, 2; signed) of both inversion times, or the uniform image (n, 1; −0.5…0.5) → T1 (s) and that image.
 
     UNI = S1 S2/(S1² + S2²) does not know M0, T2* or the receive field; it falls with T1 between two turning points,
     and there the table of the sequence's own timings is read backwards, at each voxel's B1. The error needs both
-    signals and the noise. Outside the falling part there is no value.
+    signals and the noise. Outside the falling part there is no T1.
 
     Marques et al. 2010, doi:10.1016/j.neuroimage.2009.10.002; B1: Marques & Gruetter 2013,
     doi:10.1371/journal.pone.0069294. Raises ScanError for timings that do not fit, or an image that is not uniform.
@@ -63,7 +63,11 @@ def mp2rage(
     t1, slope = _read(uniform, relative, (levels, times, table))
     status = ended(data, np.isfinite(t1))
     status[~np.isfinite(relative)] = Status.NO_SIGNAL
-    return Estimates.closed(status, T1map=(t1, _spread(data, known_noise(noise)) / np.abs(slope)))
+    spread = _spread(data, known_noise(noise))
+    seen = np.where(status == Status.NO_SIGNAL, np.nan, 1)
+    return Estimates.closed(status, T1map=(t1, spread / np.abs(slope))).derived(
+        "UNIT1", seen * uniform, seen * spread
+    )
 
 
 def _spread(data: Doubles, noise: float | None) -> Doubles:

@@ -65,6 +65,24 @@ SHOWN: Mapping[str, Shown] = {
         "White-grey is nominal, red above, blue below. It should be smooth: anatomy in it is bias.",
     ),
     "RB1map": Shown("diverging", _always(0.5, 1.5), "Sensitivity of the receive coils; it should be smooth."),
+    "UNIT1": Shown("grey", _always(-0.5, 0.5), "Uniform image: white matter is bright, fluid dark."),
+    "PDmap": Shown(
+        "grey", _always(40, 110), "Water, by which white matter is set to 69 %; fluid is near 100 %."
+    ),
+    "MTVmap": Shown("heat", _always(0, 50), "What is not water."),
+    "R2primemap": Shown(
+        "heat",
+        {1.5: (0, 15), 3.0: (0, 30), 7.0: (0, 70)},
+        "What static fields dephase, and a spin echo undoes.",
+    ),
+    "model-DTI_param-fa_dwimap": Shown("grey", _always(0, 1), "Bright where diffusion has a direction."),
+    **dict.fromkeys(
+        (
+            *(f"model-DTI_param-{name}_dwimap" for name in ("md", "ad", "rd")),
+            "model-monoexponential_param-adc_dwimap",
+        ),
+        Shown("water", _always(0, 0.003), "Fluid is bright; water diffuses freely there."),
+    ),
     "IEmap": Shown("water", _always(0.5, 1.1), "1 is a perfect inversion; low where the pulse fell short."),
     "MTRmap": Shown("heat", _always(0, 60), "High where macromolecules are: white matter is bright."),
     "MTsat": Shown("heat", _always(0, 4), "High where macromolecules are, with T1 and B1 taken out."),
