@@ -135,7 +135,7 @@ class Fitting:
         used = self._field(series, plan, remarks)
         record = self._record(series, plan, used, remarks)
         path = self._namer(series, list(plan.model.produces))
-        if not self.force and _unchanged(path, next(iter(plan.model.produces)), record):
+        if not self.force and _unchanged(path, list(plan.model.produces), record):
             self._remember(series, path)
             return None
         image, mask = plan.read()
@@ -330,10 +330,10 @@ def _of_spoiling(rule: Rule, records: Sequence[tuple[Path, Values]], given: Valu
     ]
 
 
-def _unchanged(path: Callable[[str, str | None, str], Path], name: str, record: Values) -> bool:
+def _unchanged(path: Callable[[str, str | None, str], Path], maps: Sequence[str], record: Values) -> bool:
     """Whether the maps were made of the same files, parameters and version."""
-    sidecar = path(name, None, ".json")
-    if not sidecar.is_file() or not path(name, "voxels", ".json").is_file():
+    sidecar = path(maps[0], None, ".json")
+    if not sidecar.is_file() or not any(path(name, "voxels", ".json").is_file() for name in maps):
         return False
     before, now = read_json(sidecar).get("Mensura", {}), record["Mensura"]
     same, said = ("Version", "Model", "Digests"), now["Warnings"]
