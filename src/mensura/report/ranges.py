@@ -16,17 +16,21 @@ from mensura.scan import FloatArray
 USUAL = 3.0
 """The field strength, T, that stands in for one that is not recorded."""
 STD_SHARE = 0.05
-"""Of a map's range: the range of its standard deviation."""
+"""Of a map's range: the range of its standard deviation, unless the map has its own."""
 UNITS = {"percent": "%", "1": "relative", "arbitrary": "arbitrary"}
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A map's colours, its range at each field strength (T; one entry: the same at all), and how to read it."""
+    """A map's colours, its range at each field strength (T; one entry: the same at all), and how to read it.
+
+    `std`: the range of its standard deviation, as a share of its own.
+    """
 
     scale: str
     ranges: Mapping[float, tuple[float, float]]
     reading: str
+    std: float = STD_SHARE
 
 
 def _always(low: float, high: float) -> dict[float, tuple[float, float]]:
@@ -74,6 +78,7 @@ SHOWN: Mapping[str, Shown] = {
         "heat",
         {1.5: (0, 15), 3.0: (0, 30), 7.0: (0, 70)},
         "What static fields dephase, and a spin echo undoes.",
+        std=0.15,
     ),
     "model-DTI_param-fa_dwimap": Shown("grey", _always(0, 1), "Bright where diffusion has a direction."),
     **dict.fromkeys(
@@ -110,13 +115,14 @@ def kind_of(fitted: FittedMap, field: float | None, values: FloatArray) -> tuple
 def std_kind(kind: MapKind) -> MapKind:
     """How the standard deviation of a map is shown."""
     low, high = kind.scale.low, kind.scale.high
+    share = SHOWN[kind.name].std if kind.name in SHOWN else STD_SHARE
     return MapKind(
         f"{kind.key}-std",
         f"desc-std_{kind.name}",
         "Its standard deviation",
         kind.unit,
-        Scale("heat", 0.0, float(f"{STD_SHARE * (high - min(low, 0.0)):.2g}")),
-        f"Expected error of each voxel, as the fit tells it, from 0 to {STD_SHARE:.0%} of the map's range.",
+        Scale("heat", 0.0, float(f"{share * (high - min(low, 0.0)):.2g}")),
+        f"Expected error of each voxel, as the fit tells it, from 0 to {100 * share:g} % of the map's range.",
     )
 
 
