@@ -63,6 +63,7 @@ def test_files_become_maps_with_their_record(folder: Path, capsys: pytest.Captur
     assert np.allclose(t1.grid.affine, GRID.affine)
     made = {path.name for path in out.iterdir()}
     assert {"desc-std_T1map.nii.gz", "desc-status_T1map.nii.gz", "M0map.nii.gz"} <= made
+    assert {"report.html", "T1map.html", "M0map.html"} <= made
     record = json.loads((out / "T1map.json").read_text())
     assert record["Units"] == "s"
     assert record["Mensura"]["Parameters"]["b1"] == "map"
@@ -152,6 +153,13 @@ def test_one_4d_file_without_a_mask(folder: Path, capsys: pytest.CaptureFixture[
     assert np.allclose(without_b1, 1.2 * 0.81, rtol=0.02)
 
 
+def test_the_field_strength_and_no_report(folder: Path) -> None:
+    assert fit(folder, *PROTOCOL, "--field-strength", "7", "--no-report") == 0
+    record = json.loads((folder / "out" / "T1map.json").read_text())
+    assert record["Acquisition"]["MagneticFieldStrength"] == 7
+    assert not list((folder / "out").glob("*.html"))
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -167,6 +175,8 @@ def test_one_4d_file_without_a_mask(folder: Path, capsys: pytest.CaptureFixture[
         ((*PROTOCOL, "--loss", "cauchy"), "one of none"),
         ((*PROTOCOL, "--likelihood", "rician"), "noise"),
         ((*PROTOCOL, "--noise", "-1"), "cannot be meant"),
+        ((*PROTOCOL, "--field-strength", "0"), "tesla"),
+        ((*PROTOCOL, "--segmentation", "@/nothing.nii.gz"), "nothing.nii.gz"),
     ],
 )
 def test_wrong_input_gets_a_sentence_and_leaves_nothing(

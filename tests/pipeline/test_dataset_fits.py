@@ -154,3 +154,26 @@ def test_a_dry_run_lists_the_series(
     assert main(["run", str(dataset), str(tmp_path / "out"), "participant", "--dry-run"]) == 0
     assert "sub-01_VFA: 4 images" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_every_map_has_a_page_to_which_that_of_the_subject_leads(mapped: Path) -> None:
+    html = (mapped / "sub-01.html").read_text("utf-8")
+    maps = [path for path in mapped.rglob("sub-01_*.nii.gz") if "desc-" not in path.name]
+    assert len(maps) >= 10
+    for path in maps:
+        page = path.name.removesuffix(".nii.gz") + ".html"
+        assert f'href="{page}"' in html
+        assert "white matter" in (mapped / page).read_text("utf-8")
+    assert 'class="band"' in (mapped / "sub-01_mod-VFA_T1map.html").read_text("utf-8")
+
+
+def test_the_scanner_stands_in_the_maps_records(mapped: Path) -> None:
+    record = json.loads((mapped / "sub-01" / "anat" / "sub-01_T2map.json").read_text())
+    assert record["Acquisition"]["MagneticFieldStrength"] == 3
+    assert record["Acquisition"]["Manufacturer"] == "mensura"
+
+
+def test_without_report_no_page_is_written(dataset: Path, tmp_path: Path) -> None:
+    folder = broken(dataset, tmp_path, "EchoTime")
+    assert main(["run", str(folder), str(tmp_path / "out"), "participant", "--no-report"]) == 0
+    assert not list((tmp_path / "out").glob("*.html"))

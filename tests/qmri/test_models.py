@@ -439,3 +439,29 @@ def test_myelin_water_is_seen() -> None:
 def test_wrong_protocols_are_refused(call: Callable[[Any], Any], says: str) -> None:
     with pytest.raises(ScanError, match=says):
         call(np.ones((4, 8)))
+
+
+def test_repetition_times_may_differ() -> None:
+    """Long repetition times for late inversion times only, as scanners choose them by themselves."""
+    true, times, repetition = (
+        spread(0.2, 2.0, 5),
+        np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8]),
+        (1, 1, 1, 1.26, 1.86, 2.46),
+    )
+    signal = equations.inversion_recovery(
+        times, 1000.0, true[:, None], efficiency=0.95, repetition_time=repetition
+    )
+    told = t1.inversion_recovery(np.abs(signal), tuple(times), repetition_time=repetition)
+    assert np.allclose(told.maps["T1map"][0], true, rtol=1e-3)
+    assert np.allclose(told.maps["IEmap"][0], 0.95, rtol=1e-3)
+    blind = t1.inversion_recovery(np.abs(signal), tuple(times), repetition_time=1.0)
+    assert np.nanmedian(np.abs(blind.maps["T1map"][0] / true - 1)) > 0.03
+
+
+def test_times_beyond_the_null_do_not_turn_the_first_point() -> None:
+    """T1 of 25 ms and times from 50 ms on: turned, the first point fits as well, with a hundredfold inversion."""
+    times = np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8])
+    signal = np.abs(equations.inversion_recovery(times, 1000.0, np.full((200, 1), 0.025)))
+    noisy = signal + 2 * np.random.default_rng(3).standard_normal(signal.shape)
+    found = t1.inversion_recovery(noisy, tuple(times), polarity="magnitude").maps["T1map"][0]
+    assert np.nanmedian(found) == pytest.approx(0.025, rel=0.1)

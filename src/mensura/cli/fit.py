@@ -12,6 +12,7 @@ from mensura.cli.flags import METAVARS, Parser, described
 FIT = """\
 Fits a model to every voxel of a series of images: a file for each, or one 4D file. Times are in seconds, angles in
 degrees. Of every map comes its standard deviation (desc-std_…), and one status map says why a voxel has no value.
+report.html leads to a page for every map: its range, its values by tissue, and the curves of chosen voxels.
 
 examples:
   mensura fit inversion_recovery --images ti1.nii.gz ti2.nii.gz ti3.nii.gz ti4.nii.gz \\
@@ -38,6 +39,17 @@ def fill(command: Parser) -> None:
         "--mask", type=Path, metavar="FILE", help="voxels to fit (default: where there is signal)"
     )
     command.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the maps")
+    command.add_argument(
+        "--field-strength", type=float, metavar="T",
+        help="for the report: published values at this field (default: the images' sidecars)",
+    )  # fmt: skip
+    command.add_argument(
+        "--segmentation",
+        type=Path,
+        metavar="FILE",
+        help="for the report: labels of tissues, with their dseg.tsv",
+    )
+    command.add_argument("--no-report", action="store_true", help="write no HTML report")
     command.add_argument("--threads", type=int, metavar="N", help="processor cores to use (default: all)")
     command.set_defaults(action=_fit)
     chosen = named(command.words)
@@ -148,8 +160,14 @@ def _fit(arguments: argparse.Namespace) -> int:
         arguments.mask,
         arguments.command_line,
         given.get("phase", ()),
+        arguments.field_strength,
+        arguments.segmentation,
     )
     show(fit_files(request, arguments.out), arguments.out)
+    if not arguments.no_report:
+        from mensura import report
+
+        print(f"report in {report.build(arguments.out)}")
     return 0
 
 

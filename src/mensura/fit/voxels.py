@@ -13,7 +13,7 @@ from mensura.fit.bootstrap import Bootstrap, bootstrapped
 from mensura.fit.descent import Report, solve
 from mensura.fit.likelihood import LIKELIHOODS
 from mensura.fit.model import SignalModel
-from mensura.fit.result import Fit, Status
+from mensura.fit.result import Design, Fit, Status
 from mensura.fit.robust import LOSSES, rejecting
 from mensura.fit.task import Found, Task
 from mensura.scan import ScanError
@@ -61,14 +61,20 @@ def fit_voxels(
         _check_bootstrap(bootstrap, task, likelihood)
     if loss == "none":
         found = solve(task, likelihood, monitor=monitor)
-        told = bootstrapped(task, found, bootstrap, monitor) if bootstrap else (found, None)
-        return _fit(task, told[0], None, told[1])
-    kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
-    if bootstrap is not None:
-        found, variance = bootstrapped(kept, found, bootstrap, monitor)
-    fit = _fit(kept, found, weight, variance)
-    corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
-    return replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
+        variance = None
+        if bootstrap is not None:
+            found, variance = bootstrapped(task, found, bootstrap, monitor)
+        fit = _fit(task, found, None, variance)
+    else:
+        kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
+        if bootstrap is not None:
+            found, variance = bootstrapped(kept, found, bootstrap, monitor)
+        fit = _fit(kept, found, weight, variance)
+        corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
+        fit = replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
+    measured = np.where(task.weight > 0, task.data, np.nan).astype(np.float32)
+    told = noise is not None and loss == "none"
+    return replace(fit, data=measured, design=Design(model, task.points, task.known, told))
 
 
 def _check(likelihood: str, loss: str, noise: ArrayLike | None) -> None:

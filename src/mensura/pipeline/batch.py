@@ -114,7 +114,8 @@ def _reported(console: Console, job: Job, report: Report) -> Result:
             f"[red]mensura:[/] the report failed: {escape(str(error))}", highlight=False, soft_wrap=True
         )
         return Result(f"{job.name} report", "failed", time.perf_counter() - start, str(error))
-    console.print(f"  {'report':<18} {time.perf_counter() - start:6.1f} s", highlight=False)
+    if pages:
+        console.print(f"  {'report':<18} {time.perf_counter() - start:6.1f} s", highlight=False)
     for page in pages:
         console.print(f"  report in {escape(str(page))}", highlight=False, soft_wrap=True)
     return Result(f"{job.name} report", "done", time.perf_counter() - start)

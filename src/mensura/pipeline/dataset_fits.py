@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ from mensura.pipeline.relaxometry import (
     required,
     write_maps,
 )
+from mensura.pipeline.scanner import scanner
 from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
 from mensura.qmri.models import Model
 from mensura.scan import ScanError
 
 Values = Mapping[str, Any]
+Report = Callable[[tuple[str, str]], Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ TOLD_BY = {
     "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*")
-"""Maps that BIDS has no suffix for."""
+IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*", "*_desc-voxels_*")
+"""Maps that BIDS has no suffix for, and the chosen voxels."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
@@ -133,7 +136,7 @@ class Fitting:
         used = self._field(series, plan, remarks)
         record = self._record(series, plan, used, remarks)
         path = self._namer(series, list(plan.model.produces))
-        if not self.force and _unchanged(path(next(iter(plan.model.produces)), None, ".json"), record):
+        if not self.force and _unchanged(path, next(iter(plan.model.produces)), record):
             self._remember(series, path)
             return None
         image, mask = plan.read()
@@ -160,7 +163,12 @@ class Fitting:
         facts = {"Command": self.command, "Digests": digests, "Warnings": remarks}
         record = described(plan.name, given, facts, plan.model)
         uris = [bids.bids_uri(path, series.dataset) for path in sources]
-        return {**record, "Sources": uris, "SkullStripped": False}
+        return {
+            **record,
+            "Sources": uris,
+            "SkullStripped": False,
+            "Acquisition": scanner(series.sidecars),
+        }
 
     def _namer(self, series: ImageSeries, maps: Sequence[str]) -> Callable[[str, str | None, str], Path]:
         """File names of the series' maps; `mod` tells a map from that of an earlier series."""
@@ -269,8 +277,10 @@ def _protocol(
                 raise ScanError(f"{series.images[0]}: a sidecar has no {key}; add it to the JSON files")
             continue
         every = [si(key.removesuffix("?"), value) for value in values]
-        given[name] = tuple(every) if name.endswith("s") else every[0]
-        if not name.endswith("s") and len(set(every)) > 1:
+        given[name] = tuple(every) if name.endswith("s") or len(set(every)) > 1 else every[0]
+        if isinstance(given[name], tuple) and "tuple" not in str(
+            entry(rule.model).method.parameters[name].type
+        ):
             raise ScanError(
                 f"{series.images[0]}: {key} differs between the images ({every}); they are no series"
             )
@@ -323,9 +333,10 @@ def _of_spoiling(rule: Rule, records: Sequence[tuple[Path, Values]], given: Valu
     ]
 
 
-def _unchanged(sidecar: Path, record: Values) -> bool:
+def _unchanged(path: Callable[[str, str | None, str], Path], name: str, record: Values) -> bool:
     """Whether the maps were made of the same files, parameters and version."""
-    if not sidecar.is_file():
+    sidecar = path(name, None, ".json")
+    if not sidecar.is_file() or not path(name, "voxels", ".json").is_file():
         return False
     before, now = read_json(sidecar).get("Mensura", {}), record["Mensura"]
     same, said = ("Version", "Model", "Digests"), now["Warnings"]
@@ -334,36 +345,59 @@ def _unchanged(sidecar: Path, record: Values) -> bool:
     return alike and before.get("Warnings", [])[: len(said)] == said
 
 
-def execute(series: Sequence[ImageSeries], fitting: Fitting) -> int:
-    """All series → exit code, as `batch.execute`; each is told on the terminal."""
+def execute(series: Sequence[ImageSeries], fitting: Fitting, report: Report | None = None) -> int:
+    """All series → exit code, as `batch.execute`; each is told on the terminal.
+
+    `report` makes the pages of a subject and session once its series are done.
+    """
     console = Console(stderr=True)
     ended = set()
-    for one in series:
-        console.print(f"[bold]{escape(one.name)}[/]", highlight=False)
-        try:
-            made = fitting.fit(one)
-        except ScanError as error:
-            ended.add("bad input")
-            console.print(f"[red]mensura:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-            continue
-        except Exception:
-            ended.add("failed")
-            console.print(escape(traceback.format_exc()), end="", highlight=False)
-            continue
-        ended.add("done")
-        if made is None:
-            console.print("  [dim]unchanged, or given[/]")
-            continue
-        for remark in made.remarks:
-            console.print(f"  [yellow]note:[/] {escape(remark)}", highlight=False, soft_wrap=True)
-        for name, (low, middle, high) in made.quartiles.items():
-            console.print(
-                f"  {name:<10} median {middle:.4g}, quartiles {low:.4g} … {high:.4g}", highlight=False
-            )
-        console.print(
-            f"  {made.voxels}; {made.seconds:.1f} s; maps in {escape(str(made.files[0].parent))}",
-            highlight=False,
-        )
+    for place, group in groupby(series, key=lambda one: one.place):
+        here = {_told_of(console, one, fitting) for one in group}
+        ended |= here
+        if report is not None:
+            ended |= _reported(console, partial(report, place), needed="done" in here)
     if ended <= {"done"}:
         return 0
     return 2 if ended == {"bad input"} else 1
+
+
+def _told_of(console: Console, series: ImageSeries, fitting: Fitting) -> str:
+    """A series fitted and told of → how it ended."""
+    console.print(f"[bold]{escape(series.name)}[/]", highlight=False)
+    try:
+        made = fitting.fit(series)
+    except ScanError as error:
+        console.print(f"[red]mensura:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return "bad input"
+    except Exception:
+        console.print(escape(traceback.format_exc()), end="", highlight=False)
+        return "failed"
+    if made is None:
+        console.print("  [dim]unchanged, or given[/]")
+        return "done"
+    for remark in made.remarks:
+        console.print(f"  [yellow]note:[/] {escape(remark)}", highlight=False, soft_wrap=True)
+    for name, (low, middle, high) in made.quartiles.items():
+        console.print(f"  {name:<10} median {middle:.4g}, quartiles {low:.4g} … {high:.4g}", highlight=False)
+    console.print(
+        f"  {made.voxels}; {made.seconds:.1f} s; maps in {escape(str(made.files[0].parent))}",
+        highlight=False,
+    )
+    return "done"
+
+
+def _reported(console: Console, report: Callable[[], Sequence[Path]], *, needed: bool) -> set[str]:
+    """The pages of a subject and session → how that ended; nothing where no map is there and none is needed."""
+    try:
+        pages = report()
+    except Exception as error:
+        if not needed and isinstance(error, ScanError):
+            return set()
+        console.print(
+            f"[red]mensura:[/] the report failed: {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        return {"failed"}
+    for page in pages:
+        console.print(f"  report in {escape(str(page))}", highlight=False, soft_wrap=True)
+    return set()

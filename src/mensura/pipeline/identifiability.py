@@ -323,7 +323,7 @@ def _more(question: Question, value: float) -> Iterator[tuple[str, Doubles]]:
     elif images.more == "one" and in_degrees(model.varied):
         for angle in range(1, 91):
             yield f"one more image at {angle}°", np.append(varied, np.deg2rad(angle))
-    elif images.more == "one":
+    elif images.more == "one" and np.ndim(question.parameters.get("repetition_time", np.inf)) == 0:
         end = min(max(varied.max(), 5 * value), 0.999 * question.parameters.get("repetition_time", np.inf))
         for time in np.geomspace(varied.min() / 2, end, 60):
             yield f"one more image at {time:.2g} s", np.append(varied, time)

@@ -19,6 +19,8 @@ from mensura.io.phase_scale import to_radians
 from mensura.io.scans import beside
 from mensura.pipeline.config import convert, nearest
 from mensura.pipeline.density import with_density
+from mensura.pipeline.scanner import scanner
+from mensura.pipeline.voxels import DEGREES, Axis, voxels, words
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
 from mensura.qmri.transmit import relative
@@ -28,6 +30,8 @@ FAINT = 0.08
 """Voxels below this share of the bright ones are left out, where no mask is given."""
 NEGATIVE = 0.05
 """Share of negative voxels from which an image is no magnitude; interpolation makes a few."""
+HIGHEST = 30.0
+"""Field strength, T, that no scanner reaches."""
 LABELS = {
     "T1map": "Longitudinal relaxation time",
     "UNIT1": "Uniform image of MP2RAGE, from −0.5 to 0.5",
@@ -58,7 +62,8 @@ LABELS = {
 class Request:
     """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters.
 
-    `phase` makes the images complex, whose magnitudes they then are.
+    `phase` makes the images complex, whose magnitudes they then are. `field_strength` (T; else that of the images'
+    sidecars) and `segmentation` are for the report alone.
     """
 
     model: str
@@ -69,6 +74,8 @@ class Request:
     mask: Path | None = None
     command: str = ""
     phase: Sequence[Path] = ()
+    field_strength: float | None = None
+    segmentation: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,12 +119,26 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     }
     record = described(request.model, {**given, **varied}, facts)
     record |= {"Sources": [str(path) for path in sources], "SkullStripped": request.mask is not None}
+    record |= _for_the_report(request)
 
     def path(name: str, desc: str | None, extension: str) -> Path:
         return out_dir / f"{f'desc-{desc}_' if desc else ''}{name}{extension}"
 
     files = write_maps(estimates, model.produces, (image, mask), record, path)
     return outcome(estimates, files, remarks, began)
+
+
+def _for_the_report(request: Request) -> dict[str, Any]:
+    """What is known of the scanner, and the segmentation."""
+    field = request.field_strength
+    if field is not None and not 0 < field < HIGHEST:
+        raise ScanError(f"a field strength of {field:g} cannot be meant; give it in tesla, as 3")
+    told = {"MagneticFieldStrength": field} if field is not None else {}
+    found: dict[str, Any] = {"Acquisition": scanner([beside(path) for path in request.images]) | told}
+    if request.segmentation is not None:
+        nifti.read_shape(request.segmentation)
+        found["Segmentation"] = str(request.segmentation.resolve())
+    return found
 
 
 def entry(name: str) -> Model:
@@ -251,7 +272,7 @@ def _quartiles(values: FloatArray) -> tuple[float, float, float]:
 
 def _ended(estimates: Estimates) -> dict[str, int]:
     counts = np.bincount(estimates.status, minlength=len(Status))
-    return {status.name.lower().replace("_", " "): int(counts[status]) for status in Status if counts[status]}
+    return {words(status): int(counts[status]) for status in Status if counts[status]}
 
 
 def _counted(ended: Mapping[str, int]) -> str:
@@ -305,15 +326,25 @@ def write_maps(
         write_json(path(name, desc, ".json"), {"Description": about[0], "Units": about[1], **record})
 
     for name, (values, errors) in estimates.maps.items():
-        words = LABELS[name]
+        label = LABELS[name]
         if np.isfinite(errors).any():
             save(
-                name, "std", errors, (f"Standard deviation of the {words[0].lower()}{words[1:]}", units[name])
+                name, "std", errors, (f"Standard deviation of the {label[0].lower()}{label[1:]}", units[name])
             )
-        save(name, None, values, (words, units[name]))
-    codes = "; ".join(f"{s.value}: {s.name.lower().replace('_', ' ')}" for s in Status)
-    save(next(iter(estimates.maps)), "status", estimates.status, (f"How the fit ended ({codes})", "1"))
+        save(name, None, values, (label, units[name]))
+    codes = "; ".join(f"{s.value}: {words(s)}" for s in Status)
+    first = next(iter(estimates.maps))
+    save(first, "status", estimates.status, (f"How the fit ended ({codes})", "1"))
+    write_json(path(first, "voxels", ".json"), voxels(estimates, (image.data, mask), _axis(record), record))
     return files
+
+
+def _axis(record: Mapping[str, Any]) -> Axis:
+    """What varied from image to image, in degrees or s, from the record of a fit."""
+    name = entry(record["Mensura"]["Model"]).varied
+    values = np.asarray(record["Mensura"]["Parameters"].get(name, ()), float).ravel()
+    degrees = in_degrees(name)
+    return Axis(name, DEGREES if degrees else "s", (np.rad2deg(values) if degrees else values).tolist())
 
 
 def outcome(estimates: Estimates, files: Sequence[Path], remarks: Sequence[str], began: float) -> Outcome:

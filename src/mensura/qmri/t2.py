@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mensura.fit import Parameter, SignalModel, Status, fit_voxels
+from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
 from mensura.methods import Monitor, Tunable
 from mensura.qmri import epg, equations
 from mensura.qmri.choices import (
@@ -19,8 +19,7 @@ from mensura.qmri.choices import (
     Loss,
     Noise,
     Seed,
-    chosen_errors,
-    known_noise,
+    keywords,
 )
 from mensura.qmri.estimates import Estimates, ended
 from mensura.qmri.lookup import Lookup
@@ -77,11 +76,8 @@ def spin_echo(
     """
     times, data = _checked(signals, echo_times)
     model = RAISED if offset == "fitted" else DECAY
-    bootstrap = chosen_errors(errors, bootstraps, seed)
-    fit = fit_voxels(
-        model, times[skip:], data[:, skip:], noise=known_noise(noise), loss=loss, likelihood=likelihood,
-        bootstrap=bootstrap, monitor=monitor,
-    )  # fmt: skip
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    fit = fit_voxels(model, times[skip:], data[:, skip:], likelihood=likelihood, **how)
     if offset == "fitted":
         return Estimates.of(fit, T2map=2, M0map=0, offsetmap=1)
     return Estimates.of(fit, T2map=1, M0map=0)
@@ -95,8 +91,8 @@ def _sliced(echoes: Any, m0: Any, t2: Any, b1: Any, table: Lookup) -> Any:
     return m0 * table(t2, b1)
 
 
-TRAIN = SignalModel("spin echo train", _train, (M0, T2, B1), "10.1002/cmr.1820030302")
-SLICED = SignalModel("spin echo train of a slice", _sliced, (M0, T2, B1), "10.1002/mrm.22487")
+TRAIN = SignalModel("spin echo train", _train, (M0, T2, B1), "10.1002/cmr.1820030302", between=False)
+SLICED = SignalModel("spin echo train of a slice", _sliced, (M0, T2, B1), "10.1002/mrm.22487", between=False)
 
 
 def spin_echo_train(
@@ -149,13 +145,7 @@ def spin_echo_train(
     if slice_profile == "sinc":
         pulses = Pulses(time_bandwidth, refocusing_width, float(refocusing_angle))
         model, known = SLICED, {"table": _table(pulses, (times.size, spacing, float(t1)), relative)}
-    how: dict[str, Any] = {
-        "noise": known_noise(noise),
-        "loss": loss,
-        "likelihood": likelihood,
-        "bootstrap": chosen_errors(errors, bootstraps, seed),
-        "monitor": monitor,
-    }
+    how = {"likelihood": likelihood, **keywords(noise, loss, (errors, bootstraps, seed), monitor)}
     return _fitted_train((model, known, how), times, data, relative)
 
 
@@ -181,7 +171,20 @@ def _fitted_train(
         return made
     ideal = fit_voxels(given, times, data[flat], known={**known, "b1": 1.0}, **choices)
     nominal = (np.where(ideal.status == Status.OK, 1, np.nan), np.full(len(ideal.status), np.nan))
-    return made.replaced(flat, Estimates.of(ideal, T2map=1, M0map=0).derived("TB1map", *nominal))
+    return made.replaced(flat, Estimates.of(_held(ideal, 1.0), T2map=1, M0map=0).derived("TB1map", *nominal))
+
+
+def _held(fit: Fit, value: float) -> Fit:
+    """A fit with one more parameter, the last, that was held at a value: known without error."""
+    ok, correlation = fit.status == Status.OK, fit.correlation
+    assert correlation is not None
+    wider = np.where(ok[:, None, None], np.eye(correlation.shape[1] + 1, dtype=np.float32), np.nan)
+    wider[:, :-1, :-1] = correlation
+    values, errors = (
+        np.column_stack([old, np.where(ok, new, np.nan)]).astype(np.float32)
+        for old, new in ((fit.values, value), (fit.errors, 0.0))
+    )
+    return replace(fit, values=values, errors=errors, correlation=wider.astype(np.float32))
 
 
 def spectrum(
