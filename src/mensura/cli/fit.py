@@ -104,8 +104,8 @@ def flag(name: str) -> str:
 
 def _fit(arguments: argparse.Namespace) -> int:
     from mensura.cli.maps import use_threads
-    from mensura.pipeline.fitted import show
-    from mensura.pipeline.relaxometry import Request, entry, fit_files
+    from mensura.pipeline.fitted import fit_watched
+    from mensura.pipeline.relaxometry import Request, entry
 
     if arguments.threads is not None:
         use_threads(arguments.threads)
@@ -120,7 +120,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         arguments.mask,
         arguments.command_line,
     )
-    show(fit_files(request, arguments.out), arguments.out)
+    fit_watched(request, arguments.out)
     return 0
 
 

@@ -34,7 +34,7 @@ def bootstrapped(
     y* = f(θ̂) + r_i s_i/√(1 − h_i), signs s_i = ±1 with even odds, r the residuals, h the leverages of the fit, so that
     the covariance is right for noise that differs from point to point, and does not lean for noise that does not. Signs
     belong to a voxel's place, a repeat and the seed: neither threads nor chunks change them. After a loss,
-    refits are to all points that it keeps. Where there are no more points than parameters, the variance is not a number.
+    refits are to all points that it keeps. Without more points than parameters the variance is not a number.
     Wu 1986, doi:10.1214/aos/1176350142; the root of 1 − h: HC2 of MacKinnon & White 1985,
     doi:10.1016/0304-4076(85)90158-7.
     """

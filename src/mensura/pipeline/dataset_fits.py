@@ -18,6 +18,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
+from mensura.methods import Monitor
 from mensura.pipeline.relaxometry import (
     PERCENT,
     Outcome,
@@ -26,8 +27,10 @@ from mensura.pipeline.relaxometry import (
     entry,
     outcome,
     required,
+    watched,
     write_maps,
 )
+from mensura.pipeline.screen import bar
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import Model
 from mensura.qmri.transmit import onto
@@ -89,7 +92,7 @@ class Fitting:
         self.fields: dict[tuple[str, str], list[Made]] = {}
         self.names: set[tuple[str, str]] = set()
 
-    def fit(self, series: ImageSeries) -> Outcome | None:
+    def fit(self, series: ImageSeries, monitor: Monitor | None = None) -> Outcome | None:
         """The maps of a series on disk; None for a B1 map, which is only kept in mind, and for unchanged maps."""
         if series.suffix == "TB1map":
             self._keep(series, series.images[0])
@@ -114,7 +117,9 @@ class Fitting:
         mask = bright(image.data)
         if used:
             given["b1"] = onto(used.values, used.grid, image.grid)[mask]
-        estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
+        estimates: Estimates = model.method.function(
+            image.data[mask], *positional, **given, **watched(model, monitor)
+        )
         files = write_maps(estimates, model.produces, (image, mask), record, path)
         self._remember(series, path)
         return outcome(estimates, files, remarks, began)
@@ -269,7 +274,8 @@ def execute(series: Sequence[ImageSeries], fitting: Fitting) -> int:
     for one in series:
         console.print(f"[bold]{escape(one.name)}[/]", highlight=False)
         try:
-            made = fitting.fit(one)
+            with bar(console, "fit", one.suffix) as monitor:
+                made = fitting.fit(one, monitor)
         except ScanError as error:
             ended.add("bad input")
             console.print(f"[red]mensura:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

@@ -14,7 +14,8 @@ import numpy as np
 from mensura import __version__
 from mensura.fit import Status
 from mensura.io import nifti
-from mensura.io.files import digest, write_json
+from mensura.io.files import digest, together, write_json
+from mensura.methods import Monitor
 from mensura.pipeline.config import convert, nearest
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
@@ -67,8 +68,8 @@ class Outcome:
         return ", ".join(f"{count} {name}" for name, count in self.ended.items())
 
 
-def fit_files(request: Request, out_dir: Path) -> Outcome:
-    """Fits the model in every voxel of the mask and writes its maps. ScanError for what cannot be used."""
+def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -> Outcome:
+    """Fits the model in every voxel of the mask and writes its maps, all or none. ScanError for what cannot be used."""
     began = time.perf_counter()
     model = entry(request.model)
     image = nifti.stack(list(request.images))
@@ -78,7 +79,9 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
-    estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
+    estimates: Estimates = model.method.function(
+        image.data[mask], *positional, **given, **watched(model, monitor)
+    )
     varied = {model.varied: positional[0]} if positional else {}
     sources = [*request.images, *(p for p in (request.b1, request.mask) if p is not None)]
     facts = {
@@ -94,6 +97,11 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
 
     files = write_maps(estimates, model.produces, (image, mask), record, path)
     return outcome(estimates, files, remarks, began)
+
+
+def watched(model: Model, monitor: Monitor | None) -> dict[str, Monitor]:
+    """The keyword by which a model tells how far it is, if it does."""
+    return {"monitor": monitor} if monitor is not None and "monitor" in model.method.arguments else {}
 
 
 def entry(name: str) -> Model:
@@ -231,15 +239,13 @@ def write_maps(
 ) -> list[Path]:
     """Every map with its error, and one status for all, each with its sidecar; `path`(map, desc, extension)."""
     image, mask = where
-    files = []
+    made: list[tuple[Path, Any, Path, Mapping[str, Any]]] = []
 
     def save(name: str, desc: str | None, values: Any, about: tuple[str, str]) -> None:
         volume = np.zeros(mask.shape, np.float32 if desc != "status" else np.uint8)
         volume[mask] = values
-        files.append(path(name, desc, ".nii.gz"))
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
-        nifti.write(files[-1], volume, image.grid, image.header)
-        write_json(path(name, desc, ".json"), {"Description": about[0], "Units": about[1], **record})
+        told = {"Description": about[0], "Units": about[1], **record}
+        made.append((path(name, desc, ".nii.gz"), volume, path(name, desc, ".json"), told))
 
     for name, (values, errors) in estimates.maps.items():
         words = LABELS[name]
@@ -250,7 +256,11 @@ def write_maps(
         save(name, None, values, (words, units[name]))
     codes = "; ".join(f"{s.value}: {s.name.lower().replace('_', ' ')}" for s in Status)
     save(next(iter(estimates.maps)), "status", estimates.status, (f"How the fit ended ({codes})", "1"))
-    return files
+    with together() as stage:
+        for file, volume, sidecar, told in made:
+            nifti.write(stage(file), volume, image.grid, image.header)
+            write_json(stage(sidecar), told)
+    return [file for file, *_ in made]
 
 
 def outcome(estimates: Estimates, files: Sequence[Path], remarks: Sequence[str], began: float) -> Outcome:
