@@ -71,12 +71,8 @@ def inversion_recovery(
     Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
-    how: How = {
-        "noise": known_noise(noise),
-        "loss": loss,
-        "bootstrap": chosen_errors(errors, bootstraps, seed),
-        "monitor": monitor,
-    }
+    bootstrap = chosen_errors(errors, bootstraps, seed)
+    how: How = {"noise": known_noise(noise), "loss": loss, "bootstrap": bootstrap, "monitor": monitor}
     fit = _recovered(times, data, polarity, how)
     a, b, t1 = fit.values.T.astype(float)
     left = np.exp(-repetition_time / t1)
@@ -152,12 +148,8 @@ def look_locker(
     Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004, doi:10.1002/mrm.20110.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
-    how: How = {
-        "noise": known_noise(noise),
-        "loss": loss,
-        "bootstrap": chosen_errors(errors, bootstraps, seed),
-        "monitor": monitor,
-    }
+    bootstrap = chosen_errors(errors, bootstraps, seed)
+    how: How = {"noise": known_noise(noise), "loss": loss, "bootstrap": bootstrap, "monitor": monitor}
     fit = _recovered(times, data, "auto", how)
     a, b, star = fit.values.T.astype(float)
     factor = -b / a - 1
