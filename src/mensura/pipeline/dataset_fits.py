@@ -19,6 +19,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series, role_of
 from mensura.io.files import digest, read_json
+from mensura.methods import Monitor
 from mensura.pipeline import diffusion_series, field_maps, mp2rage_series
 from mensura.pipeline.density import with_density
 from mensura.pipeline.plan import Plan, Taken, si, told
@@ -31,9 +32,11 @@ from mensura.pipeline.relaxometry import (
     outcome,
     refuse_negative,
     required,
+    watched,
     write_maps,
 )
 from mensura.pipeline.scanner import scanner
+from mensura.pipeline.screen import bar
 from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
 from mensura.qmri.models import Model
 from mensura.scan import ScanError
@@ -126,7 +129,7 @@ class Fitting:
         }
         self.names: set[tuple[str, str]] = {(run.name, suffix) for run in runs for suffix in plain}
 
-    def fit(self, series: ImageSeries) -> Outcome | None:
+    def fit(self, series: ImageSeries, monitor: Monitor | None = None) -> Outcome | None:
         """The maps of a series on disk; None for a B1 map, which is only kept in mind, and for unchanged maps."""
         if series.suffix == "TB1map":
             self.fields.append(read_field(series.images[0], series))
@@ -146,6 +149,7 @@ class Fitting:
         if used:
             more["b1"], said = brought(used, image, mask)
             remarks += said
+        more |= watched(plan.model, monitor)
         estimates, of_density = with_density(plan.model, plan.estimate((image, mask), more), (image, mask))
         record["Mensura"] |= {"Density": of_density} if of_density else {}
         files = write_maps(estimates, plan.model.produces, (image, mask), record, path)
@@ -366,7 +370,8 @@ def _told_of(console: Console, series: ImageSeries, fitting: Fitting) -> str:
     """A series fitted and told of → how it ended."""
     console.print(f"[bold]{escape(series.name)}[/]", highlight=False)
     try:
-        made = fitting.fit(series)
+        with bar(console, "fit", series.suffix) as monitor:
+            made = fitting.fit(series, monitor)
     except ScanError as error:
         console.print(f"[red]mensura:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return "bad input"

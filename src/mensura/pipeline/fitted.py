@@ -9,8 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mensura.pipeline.relaxometry import Outcome, entry, in_degrees, required
+from mensura.pipeline.relaxometry import Outcome, Request, entry, fit_files, in_degrees, required
+from mensura.pipeline.screen import bar
 from mensura.qmri.models import MODELS
+
+
+def fit_watched(request: Request, out_dir: Path) -> None:
+    """Fits with a bar on the terminal, then tells what was found."""
+    with bar(Console(stderr=True), "fit", request.model) as monitor:
+        outcome = fit_files(request, out_dir, monitor)
+    show(outcome, out_dir)
 
 
 def show(outcome: Outcome, out_dir: Path) -> None:

@@ -131,13 +131,15 @@ def question_of(
     name: str, protocol: Sequence[str], varied: Sequence[float], given: Mapping[str, Any]
 ) -> tuple[tuple[float, ...], dict[str, Any]]:
     """What varies and the parameters (s, rad), from numbers or sidecars, and flags (s, degrees), which go first."""
-    model = entry(name)
-    told: dict[str, Any] = {}
-    found: tuple[float, ...] = ()
-    if any(not _number(word) for word in protocol):
-        told, found = told_by(name, [Path(word) for word in protocol])
-    if varied or (protocol and not found):
-        found = in_radians(model, varied or [float(word) for word in protocol])
+    model, files = entry(name), [Path(word) for word in protocol if not _number(word)]
+    numbers = [float(word) for word in protocol if _number(word)]
+    if files and numbers:
+        raise ScanError("--protocol takes numbers or sidecars, not both; leave out one of them")
+    told, found = told_by(name, files) if files else ({}, ())
+    if numbers and not model.varied:
+        raise ScanError(f"nothing varies from image to image of {name}; leave out the numbers of --protocol")
+    if varied or numbers:
+        found = in_radians(model, varied or numbers)
     return found, {**told, **given_parameters(model, given, told)}
 
 

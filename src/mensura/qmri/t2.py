@@ -199,6 +199,7 @@ def spectrum(
     longest: Annotated[float, Tunable("s", "largest T2")] = 2.0,
     cutoff: Annotated[float, Tunable("s", "T2 below which water is myelin's")] = 0.04,
     misfit: Annotated[float, Tunable("1", "by how much χ² may grow for the sake of smoothness")] = 1.02,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m) of a CPMG train, echo times (s) → myelin water fraction (%) and geometric mean T2 (s).
 
@@ -212,7 +213,7 @@ def spectrum(
     relative = None if b1 is None else np.asarray(b1, np.float64)
     protocol = (times.size, float(times[0]), float(refocusing_angle), float(t1))
     weights, found = spectra(
-        np.where(status[:, None] == Status.OK, data, 1.0), grid, relative, (protocol, misfit)
+        np.where(status[:, None] == Status.OK, data, 1.0), grid, relative, (protocol, misfit), monitor
     )
     total = np.maximum(weights.sum(axis=1), 1e-300)
     fraction = 100 * weights[:, grid < cutoff].sum(axis=1) / total
