@@ -129,3 +129,18 @@ def test_a_dry_run_lists_the_series(
     assert main(["run", str(dataset), str(tmp_path / "out"), "participant", "--dry-run"]) == 0
     assert "sub-01_VFA: 4 images" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_flip_angles_and_mt_give_proton_density_too(dataset: Path, mapped: Path) -> None:
+    """But for the decay up to the echo, which is left in and said so."""
+    for kind in ("VFA", "MTS"):
+        record = next(
+            (mapped / "sub-01" / "anat").glob(f"sub-01*{'mod-MTS_' if kind == 'MTS' else ''}PDmap.json")
+        )
+        told = json.loads(record.read_text())
+        assert "decay up to the echo is left in" in told["Mensura"]["Density"][0]
+        found = nifti.read(record.with_name(record.name.replace(".json", ".nii.gz"))).data
+        true = truth(dataset, "PDmap")
+        inside = (truth(dataset, "desc-brain_mask") > 0) & (truth(dataset, "purity") > 0.99) & (true > 60)
+        off = 100 * (found[inside] / true[inside] - 1)
+        assert np.nanmedian(np.abs(off)) < 4

@@ -29,6 +29,9 @@ FLUID, DEEP, FEW = 0.28, 20.0, 20
 ventricles, with no bone in its voxels; how many of them are needed."""
 STEEPEST = 5.0
 """s: more than the slope of 1/PD against R1 can be, whatever the field strength."""
+SLOPES, LEAST_SPREAD = (0.1, 2.0), 0.6
+"""s: that slope in brains, 0.4 to 0.8 from 1.5 to 7 T; and what of ln R1 lies between their tenth and ninetieth
+percentile: 0.8 and more."""
 LEAST_RATE, LARGEST_RATE = 0.1, 5.0
 """1/s: beyond these a block is no brain tissue."""
 NARROW = 0.1
@@ -69,8 +72,8 @@ def proton_density(
 
     Volz et al. 2012, doi:10.1016/j.neuroimage.2012.06.076 (1/PD and R1). Differs from the paper in that k is found, not
     assumed. Tissue that departs from the common line over wide regions passes for receive field; iron and contrast
-    agent, which shorten T1 without taking water, pass for less water where they are widespread. Needs white and grey
-    matter or fluid: raises ScanError where too little of a brain has values.
+    agent, which shorten T1 without taking water, pass for less water where they are widespread. Raises ScanError where
+    too little of a brain has values, or M0 and R1 do not go together as in one.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = 1 / t1.astype(np.float64)
@@ -80,6 +83,7 @@ def proton_density(
         raise ScanError("too little of the brain has M0 and T1 to tell the receive field; map more of it")
     waves = _Waves.around(places, grid, detail)
     weights, slope = _fitted(waves.at(places), waves.bending, np.log(signal), rates)
+    _check_brain(rates, slope)
     receive = np.exp(waves.everywhere(weights))
     with np.errstate(invalid="ignore"):
         flat = m0 / receive
@@ -91,21 +95,31 @@ def proton_density(
     return Density(percent, (receive * scale).astype(np.float32), slope, fluid, int(np.count_nonzero(white)))
 
 
+def _check_brain(rates: Doubles, slope: float) -> None:
+    """ScanError where R1 of the blocks, and how M0 hangs on it, are not those of a brain: a phantom, another organ."""
+    spread = float(np.diff(np.quantile(np.log(rates), [0.1, 0.9]))[0])
+    if spread < LEAST_SPREAD or not SLOPES[0] < slope < SLOPES[1]:
+        raise ScanError(
+            f"M0 and R1 do not go together as in a brain (spread of ln R1 {spread:.2f}, slope {slope:.2f} s); "
+            "take M0 as it is"
+        )
+
+
 def _blocks(use: BoolArray, grid: Grid, volumes: list[Any]) -> tuple[Doubles, list[Doubles]]:
     """Means over blocks that are at least half full: their centres in voxels (n, 3), and each volume's values (n)."""
     factors = [max(1, round(BLOCK / h)) for h in grid.voxel_size]
+    where = np.nonzero(use)
     cells = np.ravel_multi_index(
-        tuple(np.indices(use.shape)[a] // f for a, f in enumerate(factors)),
+        tuple(index // f for index, f in zip(where, factors, strict=True)),
         tuple(-(-n // f) for n, f in zip(use.shape, factors, strict=True)),
-    )[use]
+    )
     count = np.bincount(cells)
     full = count >= max(1.0, 0.5 * np.prod(factors))
 
     def mean(values: Any) -> Doubles:
-        return np.asarray(np.bincount(cells, values.astype(np.float64))[full] / count[full])
+        return np.asarray(np.bincount(cells, values)[full] / count[full])
 
-    where = np.stack([mean(axis) for axis in np.nonzero(use)], axis=1)
-    return where, [mean(volume[use]) for volume in volumes]
+    return np.stack([mean(axis) for axis in where], axis=1), [mean(volume[use]) for volume in volumes]
 
 
 @dataclass(frozen=True, eq=False)

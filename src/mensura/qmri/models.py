@@ -57,11 +57,15 @@ def _model(function: str, doi: str, **produces: str) -> Model:
 
 
 A = "arbitrary"
+DENSITY = {"PDmap": "percent", "MTVmap": "percent"}
+"""What the pipeline makes of M0 and T1 where there is a brain (`qmri.density`)."""
 MODELS: Mapping[str, Model] = {
     "inversion_recovery": _model("t1:inversion_recovery", "10.1002/mrm.22497", T1map="s", M0map=A, IEmap="1"),
     "saturation_recovery": _model("t1:saturation_recovery", "10.1002/mrm.22497", T1map="s", M0map=A),
     "look_locker": _model("t1:look_locker", "10.1016/0022-2364(92)90347-A", T1map="s", T1starmap="s"),
-    "variable_flip_angle": _model("t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A),
+    "variable_flip_angle": _model(
+        "t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A, **DENSITY
+    ),
     "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
     "mp2rage": _model("mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", T1map="s"),
     "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),
@@ -75,7 +79,12 @@ MODELS: Mapping[str, Model] = {
     "spin_and_stimulated_echo": _model("b1:spin_and_stimulated_echo", "10.1002/mrm.21083", TB1map="1"),
     "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="percent"),
     "mt_saturation": _model(
-        "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="percent", T1map="s", M0map=A
+        "mt:magnetization_transfer_saturation",
+        "10.1002/mrm.21732",
+        MTsat="percent",
+        T1map="s",
+        M0map=A,
+        **DENSITY,
     ),
     "mpm": _model(
         "mpm:multi_parameter",
@@ -85,9 +94,7 @@ MODELS: Mapping[str, Model] = {
         R2starmap="1/s",
         MTsat="percent",
         M0map=A,
-        PDmap="percent",
-        MTVmap="percent",
+        **DENSITY,
     ),
 }
-"""Every model of a series of images, by the name that the command line knows. PDmap and MTVmap need to know where the
-brain is: the pipeline makes them of M0 and T1 (`qmri.density`)."""
+"""Every model of a series of images, by the name that the command line knows."""
