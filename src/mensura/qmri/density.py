@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from mensura.fit.algebra import steps
 from mensura.methods import Tunable
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
@@ -21,7 +22,7 @@ BEND = 1e-3
 """How much the field's bending costs, relative to the data: what the brain does not tell stays smooth."""
 OUTLIER = 4.685
 """Standard deviations from which a block does not count (Tukey's weights)."""
-ROUNDS = 40
+ROUNDS = 30
 SMALLEST = 200
 """Blocks that are needed."""
 FLUID, DEEP, FEW = 0.28, 20.0, 20
@@ -159,7 +160,7 @@ class _Waves:
         total: Doubles = np.zeros(self.shape)
         for order in np.unique(self.orders[:, 0]):
             mine = self.orders[:, 0] == order
-            plane = (y[:, mine] * weights[mine]) @ z[:, mine].T
+            plane = np.einsum("jw,kw,w->jk", y[:, mine], z[:, mine], weights[mine])
             total += x[:, mine][:, :1, None] * plane
         return total
 
@@ -167,24 +168,28 @@ class _Waves:
 def _fitted(waves: Doubles, bending: Doubles, logarithm: Doubles, rates: Doubles) -> tuple[Doubles, float]:
     """ln M0 and R1 of the blocks → the waves' weights and k of ln M0 = waves − ln(1 + k R1), by Gauss and Newton.
 
-    Tukey's weights by the residuals' median; the first rounds without.
+    Tukey's weights by the residuals' median; the first rounds without. Bending enters as further rows. Loops of our
+    own, not a library's matrix product, whose threads would change the last bits.
     """
-    slope, weight, found = 0.5, np.ones(len(rates)), np.zeros(waves.shape[1])
+    count, prior = waves.shape[1], np.diag(np.sqrt(bending))
+    slope, weight, found = 0.5, np.ones(len(rates)), np.zeros(count)
     for attempt in range(ROUNDS):
         by_slope = -rates / (1 + slope * rates)
-        columns = np.column_stack([waves, by_slope])
+        rows = np.vstack([np.column_stack([waves, by_slope]), np.column_stack([prior, np.zeros(count)])])
         target = logarithm + np.log1p(slope * rates) + by_slope * slope
-        normal = (columns * weight[:, None]).T @ columns
-        normal[np.diag_indices(len(bending))] += weight.sum() * bending
-        made = np.linalg.solve(
-            normal + 1e-12 * np.trace(normal) * np.eye(len(normal)), columns.T @ (weight * target)
-        )
+        made = steps(
+            rows[None],
+            np.append(target, np.zeros(count))[None],
+            np.append(weight, np.full(count, weight.sum()))[None],
+            0,
+            np.zeros(1),
+        )[0][0]
         found, before, slope = made[:-1], slope, float(np.clip(made[-1], 0.0, STEEPEST))
-        residual = logarithm - waves @ found + np.log1p(slope * rates)
+        residual = logarithm - np.einsum("nw,w->n", waves, found) + np.log1p(slope * rates)
         if attempt > 1:
             spread = max(1.4826 * float(np.median(np.abs(residual))), 1e-9)
             weight = np.square(np.maximum(1 - np.square(residual / (OUTLIER * spread)), 0))
-            if abs(slope - before) < 1e-6:
+            if abs(slope - before) < 1e-5:
                 break
     return found, slope
 
