@@ -177,3 +177,18 @@ def test_without_report_no_page_is_written(dataset: Path, tmp_path: Path) -> Non
     folder = broken(dataset, tmp_path, "EchoTime")
     assert main(["run", str(folder), str(tmp_path / "out"), "participant", "--no-report"]) == 0
     assert not list((tmp_path / "out").glob("*.html"))
+
+
+def test_flip_angles_and_mt_give_proton_density_too(dataset: Path, mapped: Path) -> None:
+    """But for the decay up to the echo, which is left in and said so."""
+    for kind in ("VFA", "MTS"):
+        record = next(
+            (mapped / "sub-01" / "anat").glob(f"sub-01*{'mod-MTS_' if kind == 'MTS' else ''}PDmap.json")
+        )
+        told = json.loads(record.read_text())
+        assert "decay up to the echo is left in" in told["Mensura"]["Density"][0]
+        found = nifti.read(record.with_name(record.name.replace(".json", ".nii.gz"))).data
+        true = truth(dataset, "PDmap")
+        inside = (truth(dataset, "desc-brain_mask") > 0) & (truth(dataset, "purity") > 0.99) & (true > 60)
+        off = 100 * (found[inside] / true[inside] - 1)
+        assert np.nanmedian(np.abs(off)) < 4

@@ -64,6 +64,8 @@ def _model(function: str, doi: str, *, signed: bool = False, **produces: str) ->
 
 
 A = "arbitrary"
+DENSITY = {"PDmap": "percent", "MTVmap": "percent"}
+"""What the pipeline makes of M0 and T1 where there is a brain (`qmri.density`)."""
 MODELS: Mapping[str, Model] = {
     "inversion_recovery": _model(
         "t1:inversion_recovery", "10.1002/mrm.22497", signed=True, T1map="s", M0map=A, IEmap="1"
@@ -72,7 +74,9 @@ MODELS: Mapping[str, Model] = {
     "look_locker": _model(
         "t1:look_locker", "10.1016/0022-2364(92)90347-A", signed=True, T1map="s", T1starmap="s"
     ),
-    "variable_flip_angle": _model("t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A),
+    "variable_flip_angle": _model(
+        "t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A, **DENSITY
+    ),
     "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
     "despot1_hifi": _model(
         "hifi:despot1_hifi", "10.1002/jmri.21130", signed=True, T1map="s", M0map=A, TB1map="1"
@@ -92,7 +96,12 @@ MODELS: Mapping[str, Model] = {
     "flip_angle_map": _model("b1:flip_angle_map", "10.1002/mrm.22423", TB1map="1"),
     "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="percent"),
     "mt_saturation": _model(
-        "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="percent", T1map="s", M0map=A
+        "mt:magnetization_transfer_saturation",
+        "10.1002/mrm.21732",
+        MTsat="percent",
+        T1map="s",
+        M0map=A,
+        **DENSITY,
     ),
     "adc": Model(
         "mensura.qmri.diffusion:apparent_diffusion",
@@ -115,9 +124,7 @@ MODELS: Mapping[str, Model] = {
         R2starmap="1/s",
         MTsat="percent",
         M0map=A,
-        PDmap="percent",
-        MTVmap="percent",
+        **DENSITY,
     ),
 }
-"""Every model of a series of images, by the name that the command line knows. PDmap and MTVmap need to know where the
-brain is: the pipeline makes them of M0 and T1 (`qmri.density`)."""
+"""Every model of a series of images, by the name that the command line knows."""
