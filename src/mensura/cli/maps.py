@@ -18,9 +18,10 @@ SCAN_FLAGS = (
 )
 RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
-volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every IRT1, VFA, MESE, MTR
-and MTS series, corrected by the session's B1 (TB1map, TB1DAM, TB1AFI). What is there already and has not changed
-is not computed again.
+volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every IRT1, VFA, MP2RAGE, MESE,
+MTR, MTS and dwi series, corrected by the B1 that is meant for it, or the session's (TB1map, TB1DAM, TB1AFI, TB1EPI,
+TB1TFL, TB1RFM, TB1SRGE), and makes field maps of phasediff, phase1 and phase2, or fieldmap. What is there already
+and has not changed is not computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02

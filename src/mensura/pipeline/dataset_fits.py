@@ -59,6 +59,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "TB1TFL": Rule("flip_angle_map", parameters={"flip_angle": "FlipAngle"}, images=1, role="famp"),
     "TB1RFM": Rule("flip_angle_map", fixed=RIGHT_ANGLE, images=1, role="famp"),
+    "TB1SRGE": Rule("sa2rage", plan=mp2rage_series.saturation_plan),
     "IRT1": Rule("inversion_recovery", "InversionTime", {"repetition_time": "RepetitionTime?"}),
     "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION}),
     "MP2RAGE": Rule("mp2rage", plan=mp2rage_series.plan),
