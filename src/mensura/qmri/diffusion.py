@@ -80,7 +80,9 @@ def diffusion_tensor(
     signals: FloatArray,
     b_values: Sequence[float],
     *,
-    b_vectors: Annotated[tuple[float, ...], Tunable("", "all x, then all y, then all z, as FSL's bvec file")],
+    b_vectors: Annotated[
+        tuple[float, ...], Tunable("1", "all x, then all y, then all z, as FSL's bvec file")
+    ],
     largest: Largest = 1500.0,
     method: Annotated[
         Literal["weighted", "restore"],
