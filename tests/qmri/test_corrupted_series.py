@@ -11,7 +11,7 @@ from mensura.qmri import equations, t2
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
 
-N, NOISE, HIT = 2000, 20.0, 4
+N, NOISE, HIT = 1200, 20.0, 4
 ECHOES = tuple(0.012 * np.arange(1, 11))
 TRAIN = tuple(0.010 * np.arange(1, 21))
 SHORT = np.exp(np.random.default_rng(0).uniform(np.log(0.04), np.log(0.15), N))
