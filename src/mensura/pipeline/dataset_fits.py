@@ -74,8 +74,8 @@ TOLD_BY = {
     "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_dwimap.*")
-"""Maps that BIDS has no suffix for."""
+IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_dwimap.*", "*_fieldmap.*", "*_mod-*")
+"""Maps that BIDS has no suffix for, wants a magnitude beside, or knows no `mod` of."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
