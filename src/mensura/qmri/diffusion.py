@@ -136,8 +136,16 @@ def _part(data: Any, gradients: Gradients, how: tuple[str, float | None]) -> Est
 
 
 def determined(b_values: Sequence[float], b_vectors: Sequence[float], largest: float = 1500.0) -> bool:
-    """b-values (s/mm²) and directions (as FSL's) → whether they tell a tensor. ScanError for what are no directions."""
-    values = np.asarray(b_values, np.float64)
+    """b-values (s/mm²) and directions (as FSL's) → whether they tell a tensor. ScanError for what are no directions.
+
+    Weighted images without a direction (vector 0) are means over directions, which tell none.
+    """
+    values, numbers = np.asarray(b_values, np.float64), np.asarray(b_vectors, np.float64)
+    if (
+        numbers.size == 3 * values.size
+        and (~numbers.reshape(3, -1)[:, values > UNWEIGHTED].any(axis=0)).any()
+    ):
+        return False
     chosen, vectors = _within(_shells(values), largest), _directions(values, b_vectors)
     try:
         _design(values[chosen], vectors[chosen])
