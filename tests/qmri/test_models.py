@@ -335,3 +335,16 @@ def test_sa2rage_gives_back_b1_with_errors_that_hold_whatever_the_tissue() -> No
             1e5, long, efficiency=-np.cos(truth["TB1map"] * np.pi / 2), b1=truth["TB1map"], **SA2RAGE
         )
         assert np.median(np.abs(fitted(other).maps["TB1map"][0] / truth["TB1map"] - 1)) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("angles", "mixing", "words"),
+    [
+        ((1.0, 1.2), 0.03, "pairs of one angle"),
+        ((1.0, 1.0, 1.2), 0.03, "pairs"),
+        ((1.0, 1.0), 33.8, "milliseconds"),
+    ],
+)
+def test_echoes_that_are_no_pairs_are_refused(angles: tuple[float, ...], mixing: float, words: str) -> None:
+    with pytest.raises(ScanError, match=words):
+        b1.spin_and_stimulated_echo(np.ones((3, len(angles))), angles, mixing_time=mixing)
