@@ -48,6 +48,7 @@ class Rule:
 
 
 EXCITATION = "RepetitionTimeExcitation"
+PREPARATION = "RepetitionTimePreparation"
 EITHER = f"{EXCITATION}|RepetitionTime"
 RIGHT_ANGLE = {"flip_angle": np.pi / 2, "scale": 2048 / 180, "zero": 2048.0}
 """How Siemens' rf_map stores the angle of its pulse of 90°."""
@@ -188,6 +189,10 @@ def _plan(series: ImageSeries) -> Plan:
     shown = [path for path in series.images if path not in images]
     read = partial(_taken, images, shown or images)
     said = [f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}"] if rule.role else []
+    if series.suffix == "IRT1" and all({EXCITATION, PREPARATION} <= set(record) for _, record in records):
+        said.append(
+            "several readouts follow an inversion: T1 is that under the readouts, shorter than without them"
+        )
     return Plan(
         rule.model, entry(rule.model), [*images, *shown], read, {**rule.fixed, **given}, positional, said
     )
