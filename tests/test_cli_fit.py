@@ -238,8 +238,11 @@ def test_models_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[str
     for name, model in MODELS.items():
         assert name in told
         assert model.doi in told
-    assert main(["models", "spin_echo_train"]) == 0
-    assert "--refocusing-angle" in capsys.readouterr().out
+    assert main(["models", *MODELS]) == 0
+    assert (
+        "--refocusing-angle nominal angle of the refocusing pulses (°; default 180)"
+        in capsys.readouterr().out
+    )
 
 
 def test_an_interrupted_fit_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

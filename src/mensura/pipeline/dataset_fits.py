@@ -66,6 +66,7 @@ class Rule:
 
 
 EXCITATION = "RepetitionTimeExcitation"
+PREPARATION = "RepetitionTimePreparation"
 EITHER = f"{EXCITATION}|RepetitionTime"
 RIGHT_ANGLE = {"flip_angle": np.pi / 2, "scale": 2048 / 180, "zero": 2048.0}
 """How Siemens' rf_map stores the angle of its pulse of 90°."""
@@ -78,6 +79,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "TB1TFL": Rule("flip_angle_map", parameters={"flip_angle": "FlipAngle"}, images=1, role="famp"),
     "TB1RFM": Rule("flip_angle_map", fixed=RIGHT_ANGLE, images=1, role="famp"),
+    "TB1SRGE": Rule("sa2rage", plan=mp2rage_series.saturation_plan),
     "IRT1": Rule("inversion_recovery", "InversionTime", {"repetition_time": "RepetitionTime?"}),
     "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION, **SPOILING}),
     "MP2RAGE": Rule("mp2rage", plan=mp2rage_series.plan),
@@ -98,8 +100,11 @@ TOLD_BY = {
     "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*", "*_desc-voxels_*")
-"""Maps that BIDS has no suffix for, and the chosen voxels."""
+IGNORED = (
+    *("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*"),
+    *("*_fieldmap.*", "*_mod-*", "*_desc-voxels_*"),
+)
+"""Maps that BIDS has no suffix for, wants a magnitude beside, or knows no `mod` of, and the chosen voxels."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
@@ -228,6 +233,10 @@ def _plan(series: ImageSeries) -> Plan:
     read = partial(_taken, images, shown or images)
     said = [f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}"] if rule.role else []
     said += _of_spoiling(rule, records, given)
+    if series.suffix == "IRT1" and all({EXCITATION, PREPARATION} <= set(record) for _, record in records):
+        said.append(
+            "several readouts follow an inversion: T1 is that under the readouts, shorter than without them"
+        )
     return Plan(
         rule.model, entry(rule.model), [*images, *shown], read, {**rule.fixed, **given}, positional, said
     )
