@@ -238,5 +238,45 @@ def test_models_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[str
     for name, model in MODELS.items():
         assert name in told
         assert model.doi in told
-    assert main(["models", "spin_echo_train"]) == 0
-    assert "--refocusing-angle" in capsys.readouterr().out
+    assert main(["models", *MODELS]) == 0
+    assert (
+        "--refocusing-angle nominal angle of the refocusing pulses (°; default 180)"
+        in capsys.readouterr().out
+    )
+
+
+def test_an_interrupted_fit_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped when the first chunk of voxels is told as done."""
+    monkeypatch.setattr("mensura.pipeline.screen.Screen.iteration", interrupted)
+    assert fit(folder, *PROTOCOL) == 130
+    assert not (folder / "out").exists()
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupted_writing_leaves_the_maps_of_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(folder, *PROTOCOL) == 0
+    before = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+    write, seen = nifti.write, []
+
+    def third(*given: object) -> None:
+        seen.append(given)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        write(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("mensura.pipeline.relaxometry.nifti.write", third)
+    assert fit(folder, *PROTOCOL, "--b1", str(folder / "b1.nii.gz")) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == before
+
+
+def test_errors_by_bootstrap_are_a_flag_and_told_in_the_record(folder: Path) -> None:
+    assert fit(folder, *PROTOCOL, "--errors", "bootstrap", "--bootstraps", "30", "--seed", "2") == 0
+    told = json.loads((folder / "out" / "T1map.json").read_text())["Mensura"]["Parameters"]
+    assert (told["errors"], told["bootstraps"], told["seed"]) == ("bootstrap", 30, 2)
+    assert "monitor" not in told

@@ -74,6 +74,33 @@ def test_sidecars_flags_and_numbers_say_the_same(tmp_path: Path, capsys: pytest.
     assert rows == pytest.approx([rows[0]] * 4)
 
 
+@pytest.mark.parametrize(
+    ("model", "fields", "varied"),
+    [
+        ("inversion_recovery", {"InversionTime": (1.0, 0.1, 0.4)}, [0.1, 0.4, 1.0]),
+        ("look_locker", {"InversionTime": (1.0, 0.1, 0.4), "RepetitionTime": (5.0,) * 3}, [0.1, 0.4, 1.0]),
+        ("spin_echo", {"EchoTime": (0.01, 0.02, 0.03, 0.04)}, [0.01, 0.02, 0.03, 0.04]),
+        (
+            "actual_flip_angle",
+            {"RepetitionTimeExcitation": (0.1, 0.02), "FlipAngle": (60.0, 60.0)},
+            [0.02, 0.1],
+        ),
+        ("double_angle", {"FlipAngle": (120.0, 60.0)}, np.deg2rad([60, 120]).tolist()),
+        ("mt_ratio", {"MTState": (False, True)}, []),
+    ],
+)
+def test_sidecars_of_other_models_are_read_in_their_order(
+    model: str,
+    fields: dict[str, Any],
+    varied: list[float],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = told(capsys, model, "--protocol", *sidecars(tmp_path, **fields))
+    assert record["varied"] == pytest.approx(varied)
+    assert all(std > 0 for row in record["rows"] for std in row["std"].values())
+
+
 def test_a_flag_goes_before_a_sidecar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = sidecars(tmp_path, FlipAngle=(20, 3), RepetitionTimeExcitation=(0.015, 0.015))
     record = told(
@@ -100,9 +127,11 @@ def test_b1_is_a_true_value(capsys: pytest.CaptureFixture[str]) -> None:
         ((*IR, "--tissues", "ham"), "no tissue"),
         (("inversion_recovery", "--inversion-times", "0.1", "0.4"), "measure more"),
         (("inversion_recovry", "--inversion-times", "0.1"), "inversion_recovery"),
-        (("spectrum",), "no standard deviation"),
+        (("spectrum", "--echo-times", "0.01", "0.02"), "no standard deviation"),
         (("mp2rage", "--protocol", "nothing.json"), "sidecars do not tell"),
         (("spin_echo", "--protocol", "nothing.json"), "nothing.json"),
+        (("spin_echo", "--protocol", "nothing.json", "0.1"), "not both"),
+        (("mt_ratio", "--protocol", "3", "20"), "nothing varies"),
     ],
 )
 def test_bad_input_gets_one_sentence(

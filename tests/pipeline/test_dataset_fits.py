@@ -177,3 +177,39 @@ def test_without_report_no_page_is_written(dataset: Path, tmp_path: Path) -> Non
     folder = broken(dataset, tmp_path, "EchoTime")
     assert main(["run", str(folder), str(tmp_path / "out"), "participant", "--no-report"]) == 0
     assert not list((tmp_path / "out").glob("*.html"))
+
+
+def test_flip_angles_and_mt_give_proton_density_too(dataset: Path, mapped: Path) -> None:
+    """But for the decay up to the echo, which is left in and said so."""
+    for kind in ("VFA", "MTS"):
+        record = next(
+            (mapped / "sub-01" / "anat").glob(f"sub-01*{'mod-MTS_' if kind == 'MTS' else ''}PDmap.json")
+        )
+        told = json.loads(record.read_text())
+        assert "decay up to the echo is left in" in told["Mensura"]["Density"][0]
+        found = nifti.read(record.with_name(record.name.replace(".json", ".nii.gz"))).data
+        true = truth(dataset, "PDmap")
+        inside = (truth(dataset, "desc-brain_mask") > 0) & (truth(dataset, "purity") > 0.99) & (true > 60)
+        off = 100 * (found[inside] / true[inside] - 1)
+        assert np.nanmedian(np.abs(off)) < 4
+
+
+def test_readouts_that_shorten_t1_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Look-Locker and inversion recovery both are IRT1; the timings tell them apart."""
+    write_study(
+        tmp_path / "bids",
+        "vials",
+        sequences=("IRT1",),
+        shape=(16, 16, 16),
+        voxel_size=(14.0,),
+        supersampling=1,
+    )
+    assert main(["run", str(tmp_path / "bids"), str(tmp_path / "maps"), "participant"]) == 0
+    assert "under the readouts" not in " ".join(capsys.readouterr().err.split())
+    for path in (tmp_path / "bids" / "sub-01" / "anat").glob("*_IRT1.json"):
+        record = json.loads(path.read_text())
+        path.write_text(
+            json.dumps({**record, "RepetitionTimeExcitation": 0.2, "RepetitionTimePreparation": 5.0})
+        )
+    assert main(["run", str(tmp_path / "bids"), str(tmp_path / "maps"), "participant"]) == 0
+    assert "T1 is that under the readouts" in " ".join(capsys.readouterr().err.split())

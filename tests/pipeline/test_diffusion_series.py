@@ -74,7 +74,18 @@ def test_three_directions_make_a_coefficient(tmp_path: Path, capsys: pytest.Capt
     folder = tmp_path / "maps" / "sub-01" / "dwi"
     found = read(folder, "sub-01_acq-trace_model-monoexponential_param-adc_dwimap")
     np.testing.assert_allclose(found, EIGENVALUES.mean(), rtol=1e-3)
-    assert "too few for a tensor" in " ".join(capsys.readouterr().err.split())
+    assert "do not tell a tensor" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("vectors", ["none", "all zero"])
+def test_images_without_directions_make_a_coefficient(tmp_path: Path, vectors: str) -> None:
+    bids = dataset(tmp_path, unit(6))
+    table = bids / "sub-01" / "dwi" / "sub-01_dwi.bvec"
+    table.unlink() if vectors == "none" else table.write_text("\n".join(["0 " * 7] * 3))
+    assert main(["run", str(bids), str(tmp_path / "maps"), "participant"]) == 0
+    folder = tmp_path / "maps" / "sub-01" / "dwi"
+    assert (folder / "sub-01_model-monoexponential_param-adc_dwimap.nii.gz").is_file()
+    assert not list(folder.glob("*model-DTI*"))
 
 
 def test_the_same_from_plain_files(tmp_path: Path) -> None:

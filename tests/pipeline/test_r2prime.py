@@ -24,8 +24,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     echoes = {"echo_times": tuple(0.004 + 0.005 * n for n in range(8)), "repetition_time": 0.05}
     write_study(
-        folder, sequences=("MEGRE", "MESE", "MPM"), shape=(40, 46, 40), voxel_size=(4.5,), snr=200,
-        settings={"MEGRE": echoes, "MESE": {"echoes": 10}},
+        folder, sequences=("MEGRE", "MESE", "MPM"), shape=(36, 42, 36), voxel_size=(5.0,), snr=200,
+        settings={"MEGRE": echoes, "MESE": {"echoes": 8}},
     )  # fmt: skip
     return folder
 
@@ -45,7 +45,7 @@ def test_the_reversible_part_of_a_head_comes_back(dataset: Path, mapped: Path) -
     truth = dataset / "derivatives" / "truth"
     true, found = read(truth, "R2primemap"), read(mapped, "R2primemap")
     inside = (found != 0) & np.isfinite(found) & (read(truth, "dseg") == 8) & (read(truth, "purity") > 0.99)
-    assert inside.sum() > 1000
+    assert inside.sum() > 500
     off = (found - true)[inside]
     assert np.median(true[inside]) > 4
     assert abs(np.median(off)) < 0.3

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -185,3 +186,25 @@ def test_a_map_of_another_place_is_refused(dataset: Dataset, capsys: pytest.Capt
     assert "this B1 map covers only" in said
     assert "IntendedFor" in said
     assert not list(dataset.out.rglob("*_T1map.nii.gz"))
+
+
+def without_orientation(path: Path) -> None:
+    image = nibabel.load(path)
+    data = np.asarray(image.dataobj)
+    stripped = nibabel.Nifti1Image(data, None)
+    stripped.header.set_zooms(image.header.get_zooms())
+    nibabel.save(stripped, path)
+
+
+def test_without_an_orientation_only_the_same_shape_will_do(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset.series()
+    path = dataset.root / "sub-01" / "fmap" / "sub-01_TB1map.nii.gz"
+    dataset.image("fmap/sub-01_TB1map", B1)
+    without_orientation(path)
+    assert dataset.mapped()[0] == pytest.approx(T1, rel=1e-3)
+    dataset.image("fmap/sub-01_TB1map", B1, Grid.from_voxel_size((24, 24, 20), (2.0, 2.0, 2.0)))
+    without_orientation(path)
+    assert main(["run", str(dataset.root), str(dataset.out), "participant"]) == 1
+    assert "does not state its orientation" in " ".join(capsys.readouterr().err.split())

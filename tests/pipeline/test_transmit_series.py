@@ -93,3 +93,26 @@ def test_a_scan_and_its_repeat_are_two_series(root: Path) -> None:
     first, _ = made(root, "sub-01_acq-Test_TB1map")
     np.testing.assert_allclose(again / first, 0.9, rtol=0.01)
     np.testing.assert_allclose(first, B1, rtol=0.02)
+
+
+def test_saturations_are_read_by_their_timings_and_the_phase(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times, angles = (0.1, 1.8), (4.0, 10.0)
+    signal = equations.mp2rage(
+        1000.0, 1.5, flip_angles=tuple(np.deg2rad(angles)), inversion_times=times, excitation_interval=0.00275,
+        excitations=(22, 28), cycle_time=2.4, efficiency=-np.cos(B1 * np.pi / 2), b1=B1,
+    )  # fmt: skip
+    for n, (time, angle) in enumerate(zip(times, angles, strict=True)):
+        told = {"InversionTime": time, "FlipAngle": angle, "RepetitionTimeExcitation": 0.00275}
+        told |= {"RepetitionTimePreparation": 2.4, "NumberShots": [22, 28]}
+        name, turned = f"sub-01_flip-{n + 1}_inv-{n + 1}", signal[..., n] * np.exp(0.7j)
+        image(root, f"{name}_part-mag_TB1SRGE", np.abs(turned), **told)
+        image(root, f"{name}_part-phase_TB1SRGE", np.angle(turned), Units="rad", **told)
+    values, record = made(root)
+    np.testing.assert_allclose(values, B1, rtol=1e-3)
+    assert "taken as of nominally 90°" in " ".join(record["Mensura"]["Warnings"])
+    for path in (root / "sub-01" / "fmap").glob("*part-phase*"):
+        path.unlink()
+    assert main(["run", str(root), str(root.parent / "other"), "participant"]) == 2
+    assert "the signs are not known" in " ".join(capsys.readouterr().err.split())

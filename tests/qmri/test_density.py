@@ -100,6 +100,18 @@ def test_missing_voxels_stay_missing_and_the_field_goes_on_outside() -> None:
     assert near.max() / near.min() < 4
 
 
+def test_what_is_no_brain_is_refused() -> None:
+    """A bottle of one T1, and vials of many with equal density."""
+    _, _, inside = head()
+    rng = np.random.default_rng(4)
+    m0 = np.where(inside, receive() * (1 + 0.02 * rng.standard_normal(SHAPE)), np.nan).astype(np.float32)
+    bottle = 0.9 * (1 + 0.05 * rng.standard_normal(SHAPE))
+    vials = np.geomspace(0.3, 3, 8)[np.indices(SHAPE)[0] // 6]
+    for t1 in (bottle, vials):
+        with pytest.raises(ScanError, match="do not go together as in a brain"):
+            proton_density(m0, t1.astype(np.float32), inside, GRID)
+
+
 def test_too_little_of_a_brain_is_refused() -> None:
     density, t1, brain = head()
     some = np.zeros_like(brain)

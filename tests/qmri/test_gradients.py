@@ -115,7 +115,7 @@ def test_errors_are_those_of_repeated_scans(method: Callable[..., Any]) -> None:
 
 
 def test_in_a_head_most_of_the_bias_goes_by_default() -> None:
-    head = simulate_head((48, 56, 48), (4.0, 4.0, 4.0), snr=np.inf, echo_times=TIMES, repetition_time=0.05)
+    head = simulate_head((40, 46, 40), (4.5, 4.5, 4.5), snr=np.inf, echo_times=TIMES, repetition_time=0.05)
     pure = head.mask & (head.truth["purity"].data > 0.99)
     artifacts = {
         "magnitude": Volume(head.magnitude, head.grid, "arbitrary"),

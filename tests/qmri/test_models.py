@@ -13,7 +13,7 @@ from mensura.qmri import b1, equations, mt, t1, t2
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.hifi import despot1_hifi
-from mensura.qmri.mp2rage import mp2rage
+from mensura.qmri.mp2rage import mp2rage, sa2rage
 from mensura.qmri.slices import Pulses, sliced_trains
 from mensura.qmri.spoiling import Spoiling, spoiling_factor
 from mensura.scan import ScanError
@@ -175,6 +175,21 @@ def stimulated_at_five_angles() -> Made:
         {"TB1map": relative},
         lambda s: b1.spin_and_stimulated_echo(np.abs(s), told, mixing_time=0.03),
     )
+
+
+SA2RAGE = {
+    "inversion_times": (0.1, 1.8),
+    "flip_angles": (np.deg2rad(4.0), np.deg2rad(10.0)),
+    "excitation_interval": 0.00275,
+    "excitations": (22, 28),
+    "cycle_time": 2.4,
+}
+
+
+def saturated() -> Made:
+    relative = np.random.default_rng(16).uniform(0.4, 1.6, N)
+    made = equations.mp2rage(1e5, 1.5, efficiency=-np.cos(relative * np.pi / 2), b1=relative, **SA2RAGE)
+    return made, {"TB1map": relative}, lambda s: sa2rage(s, noise=10.0, **SA2RAGE)
 
 
 MODELS = [
@@ -439,3 +454,58 @@ def test_myelin_water_is_seen() -> None:
 def test_wrong_protocols_are_refused(call: Callable[[Any], Any], says: str) -> None:
     with pytest.raises(ScanError, match=says):
         call(np.ones((4, 8)))
+
+
+def test_repetition_times_may_differ() -> None:
+    """Long repetition times for late inversion times only, as scanners choose them by themselves."""
+    true, times, repetition = (
+        spread(0.2, 2.0, 5),
+        np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8]),
+        (1, 1, 1, 1.26, 1.86, 2.46),
+    )
+    signal = equations.inversion_recovery(
+        times, 1000.0, true[:, None], efficiency=0.95, repetition_time=repetition
+    )
+    told = t1.inversion_recovery(np.abs(signal), tuple(times), repetition_time=repetition)
+    assert np.allclose(told.maps["T1map"][0], true, rtol=1e-3)
+    assert np.allclose(told.maps["IEmap"][0], 0.95, rtol=1e-3)
+    blind = t1.inversion_recovery(np.abs(signal), tuple(times), repetition_time=1.0)
+    assert np.nanmedian(np.abs(blind.maps["T1map"][0] / true - 1)) > 0.03
+
+
+def test_times_beyond_the_null_do_not_turn_the_first_point() -> None:
+    """T1 of 25 ms and times from 50 ms on: turned, the first point fits as well, with a hundredfold inversion."""
+    times = np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8])
+    signal = np.abs(equations.inversion_recovery(times, 1000.0, np.full((200, 1), 0.025)))
+    noisy = signal + 2 * np.random.default_rng(3).standard_normal(signal.shape)
+    found = t1.inversion_recovery(noisy, tuple(times), polarity="magnitude").maps["T1map"][0]
+    assert np.nanmedian(found) == pytest.approx(0.025, rel=0.1)
+
+
+def test_sa2rage_gives_back_b1_with_errors_that_hold_whatever_the_tissue() -> None:
+    signal, truth, fitted = saturated()
+    found = fitted(signal)
+    assert (found.status == Status.OK).all()
+    np.testing.assert_allclose(found.maps["TB1map"][0], truth["TB1map"], rtol=1e-3)
+    noisy = fitted(signal + 10 * np.random.default_rng(17).standard_normal(signal.shape))
+    value, error = noisy.maps["TB1map"]
+    z = (value - truth["TB1map"]) / error
+    assert 0.925 < np.mean(np.abs(z[noisy.status == Status.OK]) < 1.96) < 0.975
+    for long in (1.0, 2.5):
+        other = equations.mp2rage(
+            1e5, long, efficiency=-np.cos(truth["TB1map"] * np.pi / 2), b1=truth["TB1map"], **SA2RAGE
+        )
+        assert np.median(np.abs(fitted(other).maps["TB1map"][0] / truth["TB1map"] - 1)) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("angles", "mixing", "words"),
+    [
+        ((1.0, 1.2), 0.03, "pairs of one angle"),
+        ((1.0, 1.0, 1.2), 0.03, "pairs"),
+        ((1.0, 1.0), 33.8, "milliseconds"),
+    ],
+)
+def test_echoes_that_are_no_pairs_are_refused(angles: tuple[float, ...], mixing: float, words: str) -> None:
+    with pytest.raises(ScanError, match=words):
+        b1.spin_and_stimulated_echo(np.ones((3, len(angles))), angles, mixing_time=mixing)

@@ -144,8 +144,8 @@ def flag(name: str) -> str:
 
 def _fit(arguments: argparse.Namespace) -> int:
     from mensura.cli.maps import use_threads
-    from mensura.pipeline.fitted import show
-    from mensura.pipeline.relaxometry import Request, entry, fit_files
+    from mensura.pipeline.fitted import fit_watched
+    from mensura.pipeline.relaxometry import Request, entry
 
     if arguments.threads is not None:
         use_threads(arguments.threads)
@@ -163,7 +163,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         arguments.field_strength,
         arguments.segmentation,
     )
-    show(fit_files(request, arguments.out), arguments.out)
+    fit_watched(request, arguments.out)
     if not arguments.no_report:
         from mensura import report
 

@@ -66,12 +66,10 @@ def fill(command: Parser) -> None:
 
 
 def _fill_model(command: Parser, model: Any) -> None:
+    from mensura.pipeline.identifiability import images_of
     from mensura.qmri.models import MODELS
-    from mensura.qmri.signals import SIGNALS
 
-    images = SIGNALS.get(next(name for name, entry in MODELS.items() if entry is model))
-    if images is None:
-        return
+    images = images_of(next(name for name, entry in MODELS.items() if entry is model))
     group = command.add_argument_group("the protocol", model.method.summary)
     group.add_argument(
         "--protocol", nargs="+", metavar="VALUE|JSON",

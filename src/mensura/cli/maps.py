@@ -19,9 +19,10 @@ SCAN_FLAGS = (
 )
 RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
-volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every IRT1, VFA, MESE, MTR,
-MTS and MPM series, corrected by the session's B1 (TB1map, TB1DAM, TB1AFI), with a page for every map, and makes R2'
-of a session's R2* and T2. What is there already and has not changed is not computed again.
+volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every other series that it
+knows (IRT1 VFA MP2RAGE MESE MTR MTS MPM TB1* phasediff fieldmap dwi), corrected by the B1 map that is meant for it,
+with a page for every map, and makes R2' of a session's R2* and T2. What is there already and has not changed is not
+computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02
@@ -135,7 +136,7 @@ def _fill_stages(command: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from mensura.io import bids
-    from mensura.pipeline import dataset_fits
+    from mensura.pipeline import batch, dataset_fits
     from mensura.pipeline.job import Job
 
     settings = _prepare(arguments)
@@ -172,7 +173,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _reversible(arguments, sessions)
         if not arguments.no_report:
             report = partial(_subject_report, arguments.out_dir)
-            codes |= {dataset_fits.report_on(arguments.out_dir, sessions, report)} - {0}
+            codes |= {batch.report_on(arguments.out_dir, sessions, report)} - {0}
     return codes.pop() if len(codes) == 1 else 1
 
 

@@ -24,10 +24,7 @@ MARGIN = 0.04
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points (k,) or those of the design, the signal of n voxels there (n, k), and the ends of its interval.
-
-    Both ends are NaN where no error is known.
-    """
+    """Points (k,) or (…, k), the signal of n voxels there (n, k), the ends of its interval, NaN without an error."""
 
     points: Doubles
     signal: Doubles

@@ -61,8 +61,10 @@ def fit_voxels(
         _check_bootstrap(bootstrap, task, likelihood)
     if loss == "none":
         found = solve(task, likelihood, monitor=monitor)
-        errors = bootstrapped(task, found, bootstrap, monitor) if bootstrap else (found, None)
-        fit = _fit(task, errors[0], None, errors[1])
+        variance = None
+        if bootstrap is not None:
+            found, variance = bootstrapped(task, found, bootstrap, monitor)
+        fit = _fit(task, found, None, variance)
     else:
         kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
         if bootstrap is not None:

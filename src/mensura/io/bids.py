@@ -124,7 +124,8 @@ def find_runs(
         )
     raise ScanError(
         f"{root} has no gradient-echo images (anat/*_MEGRE.nii.gz, or *_T2starw.nii.gz with phase) and no series "
-        "to fit (IRT1, VFA, MESE, MTR, MTS) for these participants and sessions; check the file names"
+        "to fit (as IRT1, VFA, MP2RAGE, MESE, MTR, MTS, dwi, TB1AFI or phasediff) for these participants and sessions; "
+        "check the file names"
     )
 
 

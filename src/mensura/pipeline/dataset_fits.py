@@ -18,6 +18,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series, role_of
 from mensura.io.files import digest, read_json
+from mensura.methods import Monitor
 from mensura.pipeline import diffusion_series, field_maps, mp2rage_series
 from mensura.pipeline.density import with_density
 from mensura.pipeline.plan import Plan, Taken, si, told
@@ -30,15 +31,16 @@ from mensura.pipeline.relaxometry import (
     outcome,
     refuse_negative,
     required,
+    watched,
     write_maps,
 )
 from mensura.pipeline.scanner import scanner
+from mensura.pipeline.screen import bar
 from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
 from mensura.qmri.models import Model
 from mensura.scan import ScanError
 
 Values = Mapping[str, Any]
-Report = Callable[[tuple[str, str]], Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Rule:
 
 
 EXCITATION = "RepetitionTimeExcitation"
+PREPARATION = "RepetitionTimePreparation"
 EITHER = f"{EXCITATION}|RepetitionTime"
 RIGHT_ANGLE = {"flip_angle": np.pi / 2, "scale": 2048 / 180, "zero": 2048.0}
 """How Siemens' rf_map stores the angle of its pulse of 90°."""
@@ -74,6 +77,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "TB1TFL": Rule("flip_angle_map", parameters={"flip_angle": "FlipAngle"}, images=1, role="famp"),
     "TB1RFM": Rule("flip_angle_map", fixed=RIGHT_ANGLE, images=1, role="famp"),
+    "TB1SRGE": Rule("sa2rage", plan=mp2rage_series.saturation_plan),
     "IRT1": Rule("inversion_recovery", "InversionTime", {"repetition_time": "RepetitionTime?"}),
     "VFA": Rule("variable_flip_angle", "FlipAngle", {"repetition_time": EXCITATION, **SPOILING}),
     "MP2RAGE": Rule("mp2rage", plan=mp2rage_series.plan),
@@ -94,8 +98,11 @@ TOLD_BY = {
     "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*", "*_desc-voxels_*")
-"""Maps that BIDS has no suffix for, and the chosen voxels."""
+IGNORED = (
+    *("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*"),
+    *("*_fieldmap.*", "*_mod-*", "*_desc-voxels_*"),
+)
+"""Maps that BIDS has no suffix for, wants a magnitude beside, or knows no `mod` of, and the chosen voxels."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
@@ -125,7 +132,7 @@ class Fitting:
         }
         self.names: set[tuple[str, str]] = {(run.name, suffix) for run in runs for suffix in plain}
 
-    def fit(self, series: ImageSeries) -> Outcome | None:
+    def fit(self, series: ImageSeries, monitor: Monitor | None = None) -> Outcome | None:
         """The maps of a series on disk; None for a B1 map, which is only kept in mind, and for unchanged maps."""
         if series.suffix == "TB1map":
             self.fields.append(read_field(series.images[0], series))
@@ -145,6 +152,7 @@ class Fitting:
         if used:
             more["b1"], said = brought(used, image, mask)
             remarks += said
+        more |= watched(plan.model, monitor)
         estimates, of_density = with_density(plan.model, plan.estimate((image, mask), more), (image, mask))
         record["Mensura"] |= {"Density": of_density} if of_density else {}
         files = write_maps(estimates, plan.model.produces, (image, mask), record, path)
@@ -223,6 +231,10 @@ def _plan(series: ImageSeries) -> Plan:
     read = partial(_taken, images, shown or images)
     said = [f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}"] if rule.role else []
     said += _of_spoiling(rule, records, given)
+    if series.suffix == "IRT1" and all({EXCITATION, PREPARATION} <= set(record) for _, record in records):
+        said.append(
+            "several readouts follow an inversion: T1 is that under the readouts, shorter than without them"
+        )
     return Plan(
         rule.model, entry(rule.model), [*images, *shown], read, {**rule.fixed, **given}, positional, said
     )
@@ -276,8 +288,10 @@ def _protocol(
                 raise ScanError(f"{series.images[0]}: a sidecar has no {key}; add it to the JSON files")
             continue
         every = [si(key.removesuffix("?"), value) for value in values]
-        given[name] = tuple(every) if name.endswith("s") else every[0]
-        if not name.endswith("s") and len(set(every)) > 1:
+        given[name] = tuple(every) if name.endswith("s") or len(set(every)) > 1 else every[0]
+        if isinstance(given[name], tuple) and "tuple" not in str(
+            entry(rule.model).method.parameters[name].type
+        ):
             raise ScanError(
                 f"{series.images[0]}: {key} differs between the images ({every}); they are no series"
             )
@@ -355,7 +369,8 @@ def _told_of(console: Console, series: ImageSeries, fitting: Fitting) -> str:
     """A series fitted and told of → how it ended."""
     console.print(f"[bold]{escape(series.name)}[/]", highlight=False)
     try:
-        made = fitting.fit(series)
+        with bar(console, "fit", series.suffix) as monitor:
+            made = fitting.fit(series, monitor)
     except ScanError as error:
         console.print(f"[red]mensura:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return "bad input"
@@ -374,22 +389,3 @@ def _told_of(console: Console, series: ImageSeries, fitting: Fitting) -> str:
         highlight=False,
     )
     return "done"
-
-
-def report_on(out_dir: Path, sessions: Sequence[tuple[str, str]], report: Report) -> int:
-    """The pages of each subject and session that has maps → exit code; a page that fails does not stop the others."""
-    console, code = Console(stderr=True), 0
-    for subject, session in sessions:
-        folder = Path(out_dir, f"sub-{subject}", *([f"ses-{session}"] if session else []))
-        if not any(folder.rglob("*.nii.gz")):
-            continue
-        try:
-            pages = report((subject, session))
-        except Exception as error:
-            code = 1
-            words = f"the report failed: {escape(str(error))}"
-            console.print(f"[red]mensura:[/] {words}", highlight=False, soft_wrap=True)
-            continue
-        for page in pages:
-            console.print(f"  report in {escape(str(page))}", highlight=False, soft_wrap=True)
-    return code

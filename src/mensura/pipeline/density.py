@@ -6,7 +6,7 @@ import numpy as np
 
 from mensura.io import nifti
 from mensura.mask.extraction import brain
-from mensura.qmri.density import proton_density
+from mensura.qmri.density import Density, proton_density
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import Model
 from mensura.scan import BoolArray, FloatArray, ScanError
@@ -38,15 +38,21 @@ def with_density(
         error = estimates.maps["M0map"][1] / found.receive[mask]
     density = found.percent[mask]
     made = estimates.derived(WANTED, density, error).derived("MTVmap", FULL - density, error)
+    return made, [_said(found, "R2starmap" in model.produces)]
+
+
+def _said(found: Density, at_zero: bool) -> str:
+    """How the scale was set, and what there is to check it."""
     fluid = (
         f"the ventricles have {found.fluid:.0f} %"
         if np.isfinite(found.fluid)
         else "no ventricles to check it"
     )
-    return made, [
+    left = "" if at_zero else "; the decay up to the echo is left in"
+    return (
         f"proton density: set to 69 % in {found.white} voxels of white matter; {fluid}; "
-        f"1/PD = a(1 + {found.slope:.2f} s·R1)"
-    ]
+        f"1/PD = a(1 + {found.slope:.2f} s·R1){left}"
+    )
 
 
 def _volume(values: FloatArray, mask: BoolArray) -> FloatArray:

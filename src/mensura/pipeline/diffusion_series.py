@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from mensura.io import nifti
 from mensura.io.bids import sidecars_of
@@ -22,38 +21,42 @@ def plan(series: ImageSeries) -> Plan:
     if len(series.images) != 1:
         raise ScanError(f"{series.images[0]}: diffusion-weighted images are one 4D file; join them")
     image = series.images[0]
-    tables = {kind: _nearest(series, kind) for kind in (".bval", ".bvec")}
-    values, vectors = (_numbers(tables[kind]) for kind in (".bval", ".bvec"))
     sizes = nifti.read_shape(image)
     count = sizes[3] if len(sizes) > 3 else 1
-    for kind, numbers, each in ((".bval", values, 1), (".bvec", vectors, 3)):
-        if numbers.size != each * count:
-            raise ScanError(
-                f"{tables[kind]} has {numbers.size} numbers, but {image.name} has {count} volumes, of {each} each"
-            )
-    told = tuple(values.tolist())
+    table, vectors = _table(series, ".bval", count), _table(series, ".bvec", 3 * count)
+    if table is None:
+        raise ScanError(f"{image} has no .bval file; add it, as FSL and BIDS have it")
     read = partial(_taken, image)
-    if determined(told, tuple(vectors.tolist())):
-        given = {"b_vectors": tuple(vectors.tolist())}
-        return Plan("dti", entry("dti"), [image, *tables.values()], read, given, [told])
-    said = ["the directions are too few for a tensor: the apparent diffusion coefficient was fitted"]
-    return Plan("adc", entry("adc"), [image, *tables.values()], read, {}, [told], said)
+    if vectors is not None and determined(table.numbers, vectors.numbers):
+        sources, given = [image, table.path, vectors.path], {"b_vectors": vectors.numbers}
+        return Plan("dti", entry("dti"), sources, read, given, [table.numbers])
+    said = ["the directions do not tell a tensor: the apparent diffusion coefficient was fitted"]
+    return Plan("adc", entry("adc"), [image, table.path], read, {}, [table.numbers], said)
+
+
+class Table(NamedTuple):
+    """A file of numbers."""
+
+    path: Path
+    numbers: tuple[float, ...]
+
+
+def _table(series: ImageSeries, extension: str, count: int) -> Table | None:
+    """The nearest .bval or .bvec that applies; None without one. ScanError where its numbers do not fit the image."""
+    found = sidecars_of(series.dataset, series.images[0], extension)
+    if not found:
+        return None
+    try:
+        numbers = tuple(float(piece) for piece in read_bytes(found[-1]).decode().split())
+    except ValueError as error:
+        raise ScanError(f"{found[-1]} holds something else than numbers ({error}); correct it") from None
+    if len(numbers) != count:
+        raise ScanError(
+            f"{found[-1]} has {len(numbers)} numbers where {series.images[0].name} needs {count}; correct it"
+        )
+    return Table(found[-1], numbers)
 
 
 def _taken(path: Path) -> Taken:
     image = nifti.stack([path])
     return image, bright(image.data)
-
-
-def _nearest(series: ImageSeries, extension: str) -> Path:
-    found = sidecars_of(series.dataset, series.images[0], extension)
-    if not found:
-        raise ScanError(f"{series.images[0]} has no {extension} file; add it, as FSL and BIDS have it")
-    return found[-1]
-
-
-def _numbers(path: Path) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    try:
-        return np.array([float(piece) for piece in read_bytes(path).decode().split()])
-    except ValueError as error:
-        raise ScanError(f"{path} holds something else than numbers ({error}); correct it") from None

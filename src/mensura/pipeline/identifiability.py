@@ -131,13 +131,15 @@ def question_of(
     name: str, protocol: Sequence[str], varied: Sequence[float], given: Mapping[str, Any]
 ) -> tuple[tuple[float, ...], dict[str, Any]]:
     """What varies and the parameters (s, rad), from numbers or sidecars, and flags (s, degrees), which go first."""
-    model = entry(name)
-    told: dict[str, Any] = {}
-    found: tuple[float, ...] = ()
-    if any(not _number(word) for word in protocol):
-        told, found = told_by(name, [Path(word) for word in protocol])
-    if varied or (protocol and not found):
-        found = in_radians(model, varied or [float(word) for word in protocol])
+    model, files = entry(name), [Path(word) for word in protocol if not _number(word)]
+    numbers = [float(word) for word in protocol if _number(word)]
+    if files and numbers:
+        raise ScanError("--protocol takes numbers or sidecars, not both; leave out one of them")
+    told, found = told_by(name, files) if files else ({}, ())
+    if numbers and not model.varied:
+        raise ScanError(f"nothing varies from image to image of {name}; leave out the numbers of --protocol")
+    if varied or numbers:
+        found = in_radians(model, varied or numbers)
     return found, {**told, **given_parameters(model, given, told)}
 
 
@@ -323,7 +325,7 @@ def _more(question: Question, value: float) -> Iterator[tuple[str, Doubles]]:
     elif images.more == "one" and in_degrees(model.varied):
         for angle in range(1, 91):
             yield f"one more image at {angle}°", np.append(varied, np.deg2rad(angle))
-    elif images.more == "one":
+    elif images.more == "one" and np.ndim(question.parameters.get("repetition_time", np.inf)) == 0:
         end = min(max(varied.max(), 5 * value), 0.999 * question.parameters.get("repetition_time", np.inf))
         for time in np.geomspace(varied.min() / 2, end, 60):
             yield f"one more image at {time:.2g} s", np.append(varied, time)

@@ -1,4 +1,4 @@
-"""MP2RAGE series of a BIDS dataset: the timings that their sidecars tell, and both signals or the uniform image."""
+"""MP2RAGE and SA2RAGE series of a BIDS dataset: timings from the sidecars, signed signals or the uniform image."""
 
 from __future__ import annotations
 
@@ -27,14 +27,8 @@ LEVELS = 4095
 
 def plan(series: ImageSeries) -> Plan:
     """A series → what is done to it: by the scanner's uniform image where there is one, else by magnitude and phase."""
-    records = list(zip(series.images, series.sidecars, strict=True))
-    if len(records) != 2:
-        raise ScanError(
-            f"{series.images[0]}: MP2RAGE needs the magnitude of two inversion times, but there are {len(records)}"
-        )
-    (one, first), (two, second) = sorted(records, key=lambda pair: float(told(*pair, "InversionTime")))
     remarks: list[str] = []
-    given = _timings(((one, first), (two, second)), remarks)
+    (one, two), given = _trains(series, remarks)
     uniform = _uniform(series)
     phases = [path for path in map(_phase, (one, two)) if path is not None]
     if uniform is not None:
@@ -49,6 +43,35 @@ def plan(series: ImageSeries) -> Plan:
             "part-phase images of both inversion times, or UNIT1"
         )
     return Plan("mp2rage", entry("mp2rage"), sources, read, given, remarks=remarks)
+
+
+def saturation_plan(series: ImageSeries) -> Plan:
+    """A series of SA2RAGE (TB1SRGE) → what is done to it, by magnitude and phase."""
+    remarks = [
+        "the saturation is taken as of nominally 90°; the signs come from the phase between both times"
+    ]
+    images, given = _trains(series, remarks)
+    given.pop("efficiency", None)
+    phases = [path for path in map(_phase, images) if path is not None]
+    if len(phases) < 2:
+        raise ScanError(
+            f"{images[0]}: there is no phase beside it, so that the signs are not known; add part-phase images of both "
+            "inversion times"
+        )
+    read = partial(_read_signed, images, phases, series.dataset)
+    return Plan("sa2rage", entry("sa2rage"), [*images, *phases], read, given, remarks=remarks)
+
+
+def _trains(series: ImageSeries, remarks: list[str]) -> tuple[tuple[Path, Path], dict[str, Any]]:
+    """The magnitudes of both inversion times in order, and the timings."""
+    records = list(zip(series.images, series.sidecars, strict=True))
+    if len(records) != 2:
+        raise ScanError(
+            f"{series.images[0]}: {series.suffix} needs the magnitude of two inversion times, but there are "
+            f"{len(records)}"
+        )
+    one, two = sorted(records, key=lambda pair: float(told(*pair, "InversionTime")))
+    return (one[0], two[0]), _timings((one, two), remarks)
 
 
 def _timings(records: Sequence[tuple[Path, Record]], remarks: list[str]) -> dict[str, Any]:

@@ -14,9 +14,10 @@ import numpy as np
 from mensura import __version__
 from mensura.fit import Status
 from mensura.io import nifti
-from mensura.io.files import digest, write_json
+from mensura.io.files import digest, together, write_json
 from mensura.io.phase_scale import to_radians
 from mensura.io.scans import beside
+from mensura.methods import Monitor
 from mensura.pipeline.config import convert, nearest
 from mensura.pipeline.density import with_density
 from mensura.pipeline.scanner import scanner
@@ -94,8 +95,8 @@ class Outcome:
         return _counted(self.ended)
 
 
-def fit_files(request: Request, out_dir: Path) -> Outcome:
-    """Fits the model in every voxel of the mask and writes its maps. ScanError for what cannot be used."""
+def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -> Outcome:
+    """Fits the model in every voxel of the mask and writes its maps, all or none. ScanError for what cannot be used."""
     began = time.perf_counter()
     model = entry(request.model)
     image = nifti.stack(list(request.images))
@@ -107,7 +108,7 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
     signals = _signals(request, model, image, remarks)[mask]
-    estimates: Estimates = model.method.function(signals, *positional, **given)
+    estimates: Estimates = model.method.function(signals, *positional, **given, **watched(model, monitor))
     estimates, said = with_density(model, estimates, (image, mask), request.mask is not None)
     remarks += said
     varied = {model.varied: positional[0]} if positional else {}
@@ -126,6 +127,11 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
 
     files = write_maps(estimates, model.produces, (image, mask), record, path)
     return outcome(estimates, files, remarks, began)
+
+
+def watched(model: Model, monitor: Monitor | None) -> dict[str, Monitor]:
+    """The keyword by which a model tells how far it is, if it does."""
+    return {"monitor": monitor} if monitor is not None and "monitor" in model.method.arguments else {}
 
 
 def _for_the_report(request: Request) -> dict[str, Any]:
@@ -315,15 +321,13 @@ def write_maps(
             f"no voxel has a value ({_counted(_ended(estimates))}); check the times and angles, their units, "
             "and the order of the images"
         )
-    files = []
+    made: list[tuple[Path, Any, Path, Mapping[str, Any]]] = []
 
     def save(name: str, desc: str | None, values: Any, about: tuple[str, str]) -> None:
         volume = np.zeros(mask.shape, np.float32 if desc != "status" else np.uint8)
         volume[mask] = values
-        files.append(path(name, desc, ".nii.gz"))
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
-        nifti.write(files[-1], volume, image.grid, image.header)
-        write_json(path(name, desc, ".json"), {"Description": about[0], "Units": about[1], **record})
+        told = {"Description": about[0], "Units": about[1], **record}
+        made.append((path(name, desc, ".nii.gz"), volume, path(name, desc, ".json"), told))
 
     for name, (values, errors) in estimates.maps.items():
         label = LABELS[name]
@@ -335,8 +339,13 @@ def write_maps(
     codes = "; ".join(f"{s.value}: {words(s)}" for s in Status)
     first = next(iter(estimates.maps))
     save(first, "status", estimates.status, (f"How the fit ended ({codes})", "1"))
-    write_json(path(first, "voxels", ".json"), voxels(estimates, (image.data, mask), _axis(record), record))
-    return files
+    chosen = voxels(estimates, (image.data, mask), _axis(record), record)
+    with together() as stage:
+        for file, volume, sidecar, told in made:
+            nifti.write(stage(file), volume, image.grid, image.header)
+            write_json(stage(sidecar), told)
+        write_json(stage(path(first, "voxels", ".json")), chosen)
+    return [file for file, *_ in made]
 
 
 def _axis(record: Mapping[str, Any]) -> Axis:

@@ -12,7 +12,7 @@ from mensura.io import nifti
 from mensura.io.bids_links import acquired, meant_for
 from mensura.io.bids_series import ImageSeries
 from mensura.qmri.transmit import coverage, onto, relative
-from mensura.scan import BoolArray, FloatArray, ScanError
+from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 NOMINAL = "flip angles are taken as nominal"
 OVERLAP = 0.5
@@ -79,21 +79,27 @@ def brought(field: TransmitField, image: nifti.Image, mask: BoolArray) -> tuple[
 
     NaN where it is unknown. ScanError where the headers do not tell how they lie, or place them apart.
     """
-    same = field.image.grid.matches(image.grid)
-    known = field.image.header.orientation_known and image.header.orientation_known
-    if not (same or known):
-        unknown = image.path if field.image.header.orientation_known else field.path
-        raise ScanError(
-            f"{unknown} does not state its orientation, so that {field.path.name} cannot be brought onto "
-            f"the grid of {image.path.name}; convert it again, or give a B1 map on that grid"
-        )
-    seen = coverage(field.image.grid, image.grid, mask)
+    source = _source(field.image, image)
+    seen = coverage(source, image.grid, mask)
     if seen < OVERLAP:
         raise ScanError(
             f"{field.path}: by the headers, this B1 map covers only {seen:.0%} of the voxels of {image.path.name}; "
             "align it, name the images that it is meant for (IntendedFor), or leave it out"
         )
-    values = onto(field.image.data, field.image.grid, image.grid)[mask]
+    values = onto(field.image.data, source, image.grid)[mask]
     missing = float(np.mean(~np.isfinite(values)))
     remark = f"B1 is not known in {missing:.2g} of the voxels: they have no value"
     return values, [remark] if missing > 0 else []
+
+
+def _source(field: nifti.Image, image: nifti.Image) -> Grid:
+    """The grid of a B1 map; that of the images where one of both tells no orientation and the shapes are the same."""
+    if field.header.orientation_known and image.header.orientation_known:
+        return field.grid
+    if field.grid.shape == image.grid.shape:
+        return image.grid
+    unknown = image.path if field.header.orientation_known else field.path
+    raise ScanError(
+        f"{unknown} does not state its orientation, so that {field.path.name} cannot be brought onto the grid of "
+        f"{image.path.name}; convert it again, or give a B1 map on that grid"
+    )

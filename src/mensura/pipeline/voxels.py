@@ -46,8 +46,8 @@ class Axis:
         if fit is None or fit.design is None:
             told = len(self.values) == images == len(set(self.values))
             return (self if told else Axis("image", "", counted)), factor
-        own = fit.design.points * factor
-        if own.ndim == 1 and np.isclose(own[:, None], np.asarray(self.values)[None]).any(axis=1).all():
+        own = np.atleast_2d(fit.design.points * factor)[0]
+        if np.isclose(own[:, None], np.asarray(self.values)[None]).any(axis=1).all():
             return Axis(self.name, self.unit, own.tolist()), factor
         return Axis("point", "", counted), factor
 

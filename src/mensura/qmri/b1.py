@@ -117,14 +117,11 @@ def spin_and_stimulated_echo(
     that those with little signal count little. Jiru & Klose 2006, doi:10.1002/mrm.21083. Differs from the paper in
     the fit (there: a mean over angles). Raises ScanError unless the images are pairs of one angle each.
     """
-    angles = np.asarray(flip_angles, np.float64)
+    angles = _in_pairs(flip_angles)
     count = angles.size // 2
     data = columns(signals, 2 * count)
-    if angles.size < 2 or angles.size % 2 or not np.allclose(angles[::2], angles[1::2], rtol=1e-3):
-        raise ScanError(
-            "spin and stimulated echoes come in pairs of one angle, spin echo first, not at "
-            f"{np.rad2deg(angles).round(2).tolist()}°; sort them"
-        )
+    if mixing_time > 1:
+        raise ScanError(f"a mixing time of {mixing_time:g} s looks like milliseconds; give seconds")
     highest = min(HIGHEST, np.pi / 2 / angles.max()) if count == 1 else HIGHEST
     b1 = Parameter("b1", "1", LOWEST, highest, starts=48)
     amplitudes = tuple(Parameter(f"a{n + 1}", "arbitrary", linear=True) for n in range(count))
@@ -134,6 +131,17 @@ def spin_and_stimulated_echo(
     )
     fit = fit_voxels(model, np.arange(2.0 * count), data, noise=known_noise(noise), loss=loss)
     return Estimates.of(fit, TB1map=count)
+
+
+def _in_pairs(flip_angles: Sequence[float]) -> Doubles:
+    """The angles, if they are pairs of equal ones."""
+    angles = np.asarray(flip_angles, np.float64)
+    if angles.size < 2 or angles.size % 2 or not np.allclose(angles[::2], angles[1::2], rtol=1e-3):
+        raise ScanError(
+            "spin and stimulated echoes come in pairs of one angle, spin echo first, not at "
+            f"{np.rad2deg(angles).round(2).tolist()}°; sort them"
+        )
+    return angles
 
 
 def _pairs(angles: Doubles, left: float, signed: bool, points: Any, *values: Any) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mensura.fit import Bootstrap
-from mensura.methods import Tunable
+from mensura.methods import Monitor, Tunable
 from mensura.scan import ScanError
 
 Noise = Annotated[
@@ -34,6 +34,14 @@ def chosen_errors(errors: str, bootstraps: int, seed: int) -> Bootstrap | None:
     if errors not in ("analytic", "bootstrap"):
         raise ScanError(f"there are no errors {errors}; choose from analytic, bootstrap")
     return Bootstrap(bootstraps, seed) if errors == "bootstrap" else None
+
+
+def keywords(
+    noise: float, loss: str, errors: tuple[str, int, int], monitor: Monitor | None
+) -> dict[str, Any]:
+    """What every fit is told, as `fit_voxels` takes it; `errors`: how they are told, repeats and seed."""
+    told = {"noise": known_noise(noise), "loss": loss, "monitor": monitor}
+    return {**told, "bootstrap": chosen_errors(*errors)}
 
 
 def known_noise(noise: float) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from mensura.fit.algebra import steps
 from mensura.methods import Tunable
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
@@ -21,7 +22,7 @@ BEND = 1e-3
 """How much the field's bending costs, relative to the data: what the brain does not tell stays smooth."""
 OUTLIER = 4.685
 """Standard deviations from which a block does not count (Tukey's weights)."""
-ROUNDS = 40
+ROUNDS = 30
 SMALLEST = 200
 """Blocks that are needed."""
 FLUID, DEEP, FEW = 0.28, 20.0, 20
@@ -29,6 +30,9 @@ FLUID, DEEP, FEW = 0.28, 20.0, 20
 ventricles, with no bone in its voxels; how many of them are needed."""
 STEEPEST = 5.0
 """s: more than the slope of 1/PD against R1 can be, whatever the field strength."""
+SLOPES, LEAST_SPREAD = (0.1, 2.0), 0.6
+"""s: that slope in brains, 0.4 to 0.8 from 1.5 to 7 T; and what of ln R1 lies between their tenth and ninetieth
+percentile: 0.8 and more."""
 LEAST_RATE, LARGEST_RATE = 0.1, 5.0
 """1/s: beyond these a block is no brain tissue."""
 NARROW = 0.1
@@ -69,8 +73,8 @@ def proton_density(
 
     Volz et al. 2012, doi:10.1016/j.neuroimage.2012.06.076 (1/PD and R1). Differs from the paper in that k is found, not
     assumed. Tissue that departs from the common line over wide regions passes for receive field; iron and contrast
-    agent, which shorten T1 without taking water, pass for less water where they are widespread. Needs white and grey
-    matter or fluid: raises ScanError where too little of a brain has values.
+    agent, which shorten T1 without taking water, pass for less water where they are widespread. Raises ScanError where
+    too little of a brain has values, or M0 and R1 do not go together as in one.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = 1 / t1.astype(np.float64)
@@ -80,6 +84,7 @@ def proton_density(
         raise ScanError("too little of the brain has M0 and T1 to tell the receive field; map more of it")
     waves = _Waves.around(places, grid, detail)
     weights, slope = _fitted(waves.at(places), waves.bending, np.log(signal), rates)
+    _check_brain(rates, slope)
     receive = np.exp(waves.everywhere(weights))
     with np.errstate(invalid="ignore"):
         flat = m0 / receive
@@ -91,21 +96,31 @@ def proton_density(
     return Density(percent, (receive * scale).astype(np.float32), slope, fluid, int(np.count_nonzero(white)))
 
 
+def _check_brain(rates: Doubles, slope: float) -> None:
+    """ScanError where R1 of the blocks, and how M0 hangs on it, are not those of a brain: a phantom, another organ."""
+    spread = float(np.diff(np.quantile(np.log(rates), [0.1, 0.9]))[0])
+    if spread < LEAST_SPREAD or not SLOPES[0] < slope < SLOPES[1]:
+        raise ScanError(
+            f"M0 and R1 do not go together as in a brain (spread of ln R1 {spread:.2f}, slope {slope:.2f} s); "
+            "take M0 as it is"
+        )
+
+
 def _blocks(use: BoolArray, grid: Grid, volumes: list[Any]) -> tuple[Doubles, list[Doubles]]:
     """Means over blocks that are at least half full: their centres in voxels (n, 3), and each volume's values (n)."""
     factors = [max(1, round(BLOCK / h)) for h in grid.voxel_size]
+    where = np.nonzero(use)
     cells = np.ravel_multi_index(
-        tuple(np.indices(use.shape)[a] // f for a, f in enumerate(factors)),
+        tuple(index // f for index, f in zip(where, factors, strict=True)),
         tuple(-(-n // f) for n, f in zip(use.shape, factors, strict=True)),
-    )[use]
+    )
     count = np.bincount(cells)
     full = count >= max(1.0, 0.5 * np.prod(factors))
 
     def mean(values: Any) -> Doubles:
-        return np.asarray(np.bincount(cells, values.astype(np.float64))[full] / count[full])
+        return np.asarray(np.bincount(cells, values)[full] / count[full])
 
-    where = np.stack([mean(axis) for axis in np.nonzero(use)], axis=1)
-    return where, [mean(volume[use]) for volume in volumes]
+    return np.stack([mean(axis) for axis in where], axis=1), [mean(volume[use]) for volume in volumes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +160,7 @@ class _Waves:
         total: Doubles = np.zeros(self.shape)
         for order in np.unique(self.orders[:, 0]):
             mine = self.orders[:, 0] == order
-            plane = (y[:, mine] * weights[mine]) @ z[:, mine].T
+            plane = np.einsum("jw,kw,w->jk", y[:, mine], z[:, mine], weights[mine])
             total += x[:, mine][:, :1, None] * plane
         return total
 
@@ -153,24 +168,28 @@ class _Waves:
 def _fitted(waves: Doubles, bending: Doubles, logarithm: Doubles, rates: Doubles) -> tuple[Doubles, float]:
     """ln M0 and R1 of the blocks → the waves' weights and k of ln M0 = waves − ln(1 + k R1), by Gauss and Newton.
 
-    Tukey's weights by the residuals' median; the first rounds without.
+    Tukey's weights by the residuals' median; the first rounds without. Bending enters as further rows. Loops of our
+    own, not a library's matrix product, whose threads would change the last bits.
     """
-    slope, weight, found = 0.5, np.ones(len(rates)), np.zeros(waves.shape[1])
+    count, prior = waves.shape[1], np.diag(np.sqrt(bending))
+    slope, weight, found = 0.5, np.ones(len(rates)), np.zeros(count)
     for attempt in range(ROUNDS):
         by_slope = -rates / (1 + slope * rates)
-        columns = np.column_stack([waves, by_slope])
+        rows = np.vstack([np.column_stack([waves, by_slope]), np.column_stack([prior, np.zeros(count)])])
         target = logarithm + np.log1p(slope * rates) + by_slope * slope
-        normal = (columns * weight[:, None]).T @ columns
-        normal[np.diag_indices(len(bending))] += weight.sum() * bending
-        made = np.linalg.solve(
-            normal + 1e-12 * np.trace(normal) * np.eye(len(normal)), columns.T @ (weight * target)
-        )
+        made = steps(
+            rows[None],
+            np.append(target, np.zeros(count))[None],
+            np.append(weight, np.full(count, weight.sum()))[None],
+            0,
+            np.zeros(1),
+        )[0][0]
         found, before, slope = made[:-1], slope, float(np.clip(made[-1], 0.0, STEEPEST))
-        residual = logarithm - waves @ found + np.log1p(slope * rates)
+        residual = logarithm - np.einsum("nw,w->n", waves, found) + np.log1p(slope * rates)
         if attempt > 1:
             spread = max(1.4826 * float(np.median(np.abs(residual))), 1e-9)
             weight = np.square(np.maximum(1 - np.square(residual / (OUTLIER * spread)), 0))
-            if abs(slope - before) < 1e-6:
+            if abs(slope - before) < 1e-5:
                 break
     return found, slope
 

@@ -16,6 +16,8 @@ from mensura.qmri.estimates import Estimates
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
+Gradients = tuple[Doubles, Doubles]
+"""b-values (m) and unit vectors (m, 3)."""
 
 ADC, S0 = "model-monoexponential_param-adc_dwimap", "model-monoexponential_param-s0_dwimap"
 FA, MD, AD, RD = (f"model-DTI_param-{name}_dwimap" for name in ("fa", "md", "ad", "rd"))
@@ -25,6 +27,8 @@ ALIKE = 0.05
 """b-values that differ by less than this share of themselves are one shell."""
 OUTLIER = 3.0
 """Residuals beyond this many times the noise are those that RESTORE leaves out."""
+CHUNK = 20_000
+"""Voxels whose tensors are fitted at a time."""
 SLOWEST, FASTEST = 1e-5, 1e-2
 """Bounds of the diffusion coefficient, mm²/s: free water at 37 °C has 3e-3."""
 Largest = Annotated[
@@ -67,7 +71,7 @@ def apparent_diffusion(
             f"ADC needs two b-values, but all are {values[0]:g} s/mm²; give the image without weighting too"
         )
     members = [np.flatnonzero(chosen & (shells == kind)) for kind in kinds]
-    means = np.stack([_geometric_mean(data[:, which]) for which in members], axis=1)
+    means = np.stack([_geometric_mean(data[:, which].astype(np.float64)) for which in members], axis=1)
     points = np.array([values[which].mean() for which in members])
     weights = np.array([float(which.size) for which in members])
     fit = fit_voxels(
@@ -80,7 +84,9 @@ def diffusion_tensor(
     signals: FloatArray,
     b_values: Sequence[float],
     *,
-    b_vectors: Annotated[tuple[float, ...], Tunable("", "all x, then all y, then all z, as FSL's bvec file")],
+    b_vectors: Annotated[
+        tuple[float, ...], Tunable("1", "all x, then all y, then all z, as FSL's bvec file")
+    ],
     largest: Largest = 1500.0,
     method: Annotated[
         Literal["weighted", "restore"],
@@ -99,27 +105,47 @@ def diffusion_tensor(
     values, data = _checked(signals, b_values)
     vectors = _directions(values, b_vectors)
     chosen = _within(_shells(values), largest)
-    values, vectors, data = values[chosen], vectors[chosen], np.ascontiguousarray(data[:, chosen])
-    sigma = known_noise(noise)
-    if method == "restore" and sigma is None:
+    gradients = values[chosen], vectors[chosen]
+    how = method, known_noise(noise)
+    if how == ("restore", None):
         raise ScanError("RESTORE tells corrupted points by the noise; give its standard deviation (--noise)")
-    design, limit = _design(values, vectors)
-    status = np.where(np.isfinite(data).all(axis=1) & (data > 0).any(axis=1), Status.OK, Status.NO_SIGNAL)
-    good = status == Status.OK
+    _design(*gradients)
+    parts = [
+        _part(data[at : at + CHUNK, chosen], gradients, how) for at in range(0, max(len(data), 1), CHUNK)
+    ]
+    maps = {
+        name: tuple(np.concatenate([part.maps[name][i] for part in parts]) for i in (0, 1))
+        for name in (FA, MD, AD, RD)
+    }
+    return Estimates.closed(np.concatenate([part.status for part in parts]), **maps)  # type: ignore[arg-type]
+
+
+def _part(data: Any, gradients: Gradients, how: tuple[str, float | None]) -> Estimates:
+    """The tensors' measures in some of the voxels."""
+    data, (method, sigma) = np.ascontiguousarray(data, np.float64), how
+    design, limit = _design(*gradients)
+    good = np.isfinite(data).all(axis=1) & (data > 0).any(axis=1)
     tensor, s0 = np.full((len(data), 3, 3), np.nan), np.full(len(data), np.nan)
     if good.any():
-        tensor[good], s0[good] = _fitted((values, vectors), data[good], method, sigma)
+        tensor[good], s0[good] = _fitted(gradients, data[good], method, sigma)
     lowest = np.linalg.eigvalsh(np.where(good[:, None, None], tensor, 0.0))[:, 0]
-    status[good & ((lowest <= 1.01 * limit) | (np.trace(tensor, axis1=1, axis2=2) > 3 * FASTEST))] = (
-        Status.OUT_OF_BOUNDS
-    )
+    impossible = (lowest <= 1.01 * limit) | (np.trace(tensor, axis1=1, axis2=2) > 3 * FASTEST)
+    status = np.where(good, np.where(impossible, Status.OUT_OF_BOUNDS, Status.OK), Status.NO_SIGNAL)
     cut = OUTLIER if method == "restore" else np.inf
     return _measures(status.astype(np.uint8), tensor, _covariance(design, data, (tensor, s0), (sigma, cut)))
 
 
 def determined(b_values: Sequence[float], b_vectors: Sequence[float], largest: float = 1500.0) -> bool:
-    """b-values (s/mm²) and directions (as FSL's) → whether they tell a tensor. ScanError for what are no directions."""
-    values = np.asarray(b_values, np.float64)
+    """b-values (s/mm²) and directions (as FSL's) → whether they tell a tensor. ScanError for what are no directions.
+
+    Weighted images without a direction (vector 0) are means over directions, which tell none.
+    """
+    values, numbers = np.asarray(b_values, np.float64), np.asarray(b_vectors, np.float64)
+    if (
+        numbers.size == 3 * values.size
+        and (~numbers.reshape(3, -1)[:, values > UNWEIGHTED].any(axis=0)).any()
+    ):
+        return False
     chosen, vectors = _within(_shells(values), largest), _directions(values, b_vectors)
     try:
         _design(values[chosen], vectors[chosen])
@@ -128,8 +154,8 @@ def determined(b_values: Sequence[float], b_vectors: Sequence[float], largest: f
     return True
 
 
-def _checked(signals: FloatArray, b_values: Sequence[float]) -> tuple[Doubles, Doubles]:
-    values, data = np.asarray(b_values, np.float64), np.asarray(signals, np.float64)
+def _checked(signals: FloatArray, b_values: Sequence[float]) -> tuple[Doubles, NDArray[Any]]:
+    values, data = np.asarray(b_values, np.float64), np.asarray(signals)
     if data.shape[1] != values.size:
         raise ScanError(f"there are {data.shape[1]} images but {values.size} b-values; give one for each")
     if not np.isfinite(values).all() or values.min(initial=0) < 0 or values.max(initial=0) < UNWEIGHTED:
@@ -202,9 +228,7 @@ def _design(values: Doubles, vectors: Doubles) -> tuple[Doubles, float]:
     return design, 1e-6 / -float(design[:, :6].min())
 
 
-def _fitted(
-    gradients: tuple[Doubles, Doubles], data: Doubles, method: str, sigma: float | None
-) -> tuple[Doubles, Doubles]:
+def _fitted(gradients: Gradients, data: Doubles, method: str, sigma: float | None) -> tuple[Doubles, Doubles]:
     """Tensors (n, 3, 3) and S0 (n) by dipy. ScanError where dipy is not there."""
     try:
         from dipy.core.gradients import gradient_table
@@ -235,8 +259,10 @@ def _covariance(
     usable = np.isfinite(predicted).all(axis=1) & (predicted.max(axis=1, initial=0) > 0)
     weights = np.where(usable[:, None], np.square(predicted) * counts, 1.0)
     scale = np.abs(design).max(axis=0)
-    normal = np.einsum("mi,nm,mj->nij", design / scale, weights, design / scale)
-    inverse = np.linalg.pinv(normal, hermitian=True) / np.outer(scale, scale)
+    products = np.einsum("mi,mj->mij", design / scale, design / scale)
+    normal = (weights @ products.reshape(len(design), 49)).reshape(-1, 7, 7)
+    normal += 1e-12 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(7)
+    inverse = np.linalg.inv(normal) / np.outer(scale, scale)
     freedom = data.shape[1] - 7
     own = np.sum(np.square(residual), axis=1) / freedom if freedom > 0 else np.full(len(data), np.nan)
     variance = own if sigma is None else np.full(len(data), sigma**2)

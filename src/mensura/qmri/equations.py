@@ -111,15 +111,15 @@ def inversion_recovery(
     t1: ArrayLike,
     *,
     efficiency: ArrayLike = 1.0,
-    repetition_time: float = np.inf,
+    repetition_time: ArrayLike = np.inf,
 ) -> Array:
     """Inversion times (s), m0, T1 (s) → signed signal of inversion recovery with a 90° readout (unit of m0).
 
     S = m0 (1 − (1 + η)e^{−TI/T1} + η e^{−TR/T1}), TR from inversion to inversion, the inversion leaving −η M.
     Barral 2010, DOI 10.1002/mrm.22497.
     """
-    ti, m, t, eta = floats(inversion_times, m0, t1, efficiency)
-    signal: Array = m * (1 - (1 + eta) * np.exp(-ti / t) + eta * np.exp(-float(repetition_time) / t))
+    ti, m, t, eta, tr = floats(inversion_times, m0, t1, efficiency, repetition_time)
+    signal: Array = m * (1 - (1 + eta) * np.exp(-ti / t) + eta * np.exp(-tr / t))
     return signal
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from mensura.scan import BoolArray, FloatArray
@@ -29,21 +30,34 @@ def dephasing(
     is undone.
     """
     times = np.asarray(echo_times, np.float64)
-    known = np.where(mask, field, np.nan)
-    left = np.ones((np.count_nonzero(mask), times.size))
-    for axis in range(3):
-        left *= np.sinc(_rise(known, axis)[mask][:, None] * times)
-    left[np.isnan(known[mask])] = 0
-    counts = np.logical_and.accumulate(left >= LEAST, axis=1)
-    return np.where(counts, left, 0).astype(np.float32)
+    known = np.where(mask, field, np.float32(np.nan))
+    rises = np.stack([_rise(known, axis)[mask] for axis in range(3)], axis=1)
+    rises[np.isnan(known[mask])] = np.nan
+    left = np.zeros((len(rises), times.size), np.float32)
+    _dephase(rises, times, left)
+    return left
 
 
-def _rise(field: FloatArray, axis: int) -> NDArray[np.float64]:
+@njit(cache=True, parallel=True)
+def _dephase(rises: FloatArray, times: NDArray[np.float64], left: FloatArray) -> None:
+    """What rises (Hz, n × 3) leave at every time, written into `left` until it is less than `LEAST`."""
+    for v in prange(len(rises)):
+        for e in range(times.size):
+            share = 1.0
+            for axis in range(3):
+                x = np.pi * rises[v, axis] * times[e]
+                share *= 1 - x * x / 6 if abs(x) < 1e-3 else np.sin(x) / x
+            if not share >= LEAST:
+                break
+            left[v, e] = share
+
+
+def _rise(field: FloatArray, axis: int) -> FloatArray:
     """By how much the field rises across each voxel along an axis: NaN is no field, and no neighbour."""
-    steps = np.diff(field.astype(np.float64), axis=axis)
-    total, count = np.zeros(field.shape), np.zeros(field.shape)
+    steps = np.diff(field, axis=axis)
+    total, count = np.zeros(field.shape, np.float32), np.zeros(field.shape, np.float32)
     for side in (slice(None, -1), slice(1, None)):
         place = (*(slice(None),) * axis, side)
         total[place] += np.nan_to_num(steps)
         count[place] += np.isfinite(steps)
-    return np.asarray(total / np.maximum(count, 1))
+    return np.asarray(total / np.maximum(count, np.float32(1)))

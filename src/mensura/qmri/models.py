@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mensura.methods import Method, Stage
 
@@ -59,27 +59,29 @@ class Model:
         return "Complex" in str(first.annotation)
 
 
-def _model(function: str, doi: str, *, signed: bool = False, **produces: str) -> Model:
-    return Model(f"mensura.qmri.{function}", doi, produces, signed)
+def _model(function: str, doi: str, **produces: str) -> Model:
+    return Model(f"mensura.qmri.{function}", doi, produces)
+
+
+def _signed(function: str, doi: str, **produces: str) -> Model:
+    return replace(_model(function, doi, **produces), signed=True)
 
 
 A = "arbitrary"
+DENSITY = {"PDmap": "percent", "MTVmap": "percent"}
+"""What the pipeline makes of M0 and T1 where there is a brain (`qmri.density`)."""
 MODELS: Mapping[str, Model] = {
-    "inversion_recovery": _model(
-        "t1:inversion_recovery", "10.1002/mrm.22497", signed=True, T1map="s", M0map=A, IEmap="1"
+    "inversion_recovery": _signed(
+        "t1:inversion_recovery", "10.1002/mrm.22497", T1map="s", M0map=A, IEmap="1"
     ),
     "saturation_recovery": _model("t1:saturation_recovery", "10.1002/mrm.22497", T1map="s", M0map=A),
-    "look_locker": _model(
-        "t1:look_locker", "10.1016/0022-2364(92)90347-A", signed=True, T1map="s", T1starmap="s"
+    "look_locker": _signed("t1:look_locker", "10.1016/0022-2364(92)90347-A", T1map="s", T1starmap="s"),
+    "variable_flip_angle": _model(
+        "t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A, **DENSITY
     ),
-    "variable_flip_angle": _model("t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A),
     "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
-    "despot1_hifi": _model(
-        "hifi:despot1_hifi", "10.1002/jmri.21130", signed=True, T1map="s", M0map=A, TB1map="1"
-    ),
-    "mp2rage": _model(
-        "mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", signed=True, T1map="s", UNIT1="1"
-    ),
+    "despot1_hifi": _signed("hifi:despot1_hifi", "10.1002/jmri.21130", T1map="s", M0map=A, TB1map="1"),
+    "mp2rage": _signed("mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", T1map="s", UNIT1="1"),
     "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),
     "spin_echo_train": _model("t2:spin_echo_train", "10.1002/mrm.22487", T2map="s", M0map=A, TB1map="1"),
     "spectrum": _model(
@@ -87,12 +89,18 @@ MODELS: Mapping[str, Model] = {
     ),
     "double_angle": _model("b1:double_angle", "10.1006/jmra.1993.1133", TB1map="1"),
     "actual_flip_angle": _model("b1:actual_flip_angle", "10.1002/mrm.21120", TB1map="1"),
-    "bloch_siegert": _model("b1:bloch_siegert", "10.1002/mrm.22357", signed=True, TB1map="1"),
+    "bloch_siegert": _signed("b1:bloch_siegert", "10.1002/mrm.22357", TB1map="1"),
     "spin_and_stimulated_echo": _model("b1:spin_and_stimulated_echo", "10.1002/mrm.21083", TB1map="1"),
+    "sa2rage": _model("mp2rage:sa2rage", "10.1002/mrm.23145", TB1map="1"),
     "flip_angle_map": _model("b1:flip_angle_map", "10.1002/mrm.22423", TB1map="1"),
     "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="percent"),
     "mt_saturation": _model(
-        "mt:magnetization_transfer_saturation", "10.1002/mrm.21732", MTsat="percent", T1map="s", M0map=A
+        "mt:magnetization_transfer_saturation",
+        "10.1002/mrm.21732",
+        MTsat="percent",
+        T1map="s",
+        M0map=A,
+        **DENSITY,
     ),
     "adc": Model(
         "mensura.qmri.diffusion:apparent_diffusion",
@@ -115,9 +123,7 @@ MODELS: Mapping[str, Model] = {
         R2starmap="1/s",
         MTsat="percent",
         M0map=A,
-        PDmap="percent",
-        MTVmap="percent",
+        **DENSITY,
     ),
 }
-"""Every model of a series of images, by the name that the command line knows. PDmap and MTVmap need to know where the
-brain is: the pipeline makes them of M0 and T1 (`qmri.density`)."""
+"""Every model of a series of images, by the name that the command line knows."""

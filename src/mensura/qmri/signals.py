@@ -58,7 +58,7 @@ class Images:
         return np.broadcast_to(made.reshape(len(made), -1), (n, made.size // len(made)))
 
 
-def _inversion(times: Any, *, m0: Any, t1: Any, efficiency: Any, repetition_time: float) -> Any:
+def _inversion(times: Any, *, m0: Any, t1: Any, efficiency: Any, repetition_time: Any) -> Any:
     return equations.inversion_recovery(times, m0, t1, efficiency=efficiency, repetition_time=repetition_time)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,8 +20,7 @@ from mensura.qmri.choices import (
     Loss,
     Noise,
     Seed,
-    chosen_errors,
-    known_noise,
+    keywords,
 )
 from mensura.qmri.equations import ComplexArray
 from mensura.qmri.estimates import Estimates, ended, propagated
@@ -34,10 +34,21 @@ LONGEST, SHORTEST = 10.0, 0.005
 """Bounds of T1, s."""
 T1 = Parameter("t1", "s", SHORTEST, LONGEST, starts=48)
 M0 = Parameter("m0", "arbitrary", linear=True)
+EFFICIENT = 1.5
+"""Inverted share of the magnetization that noise can feign; 1 is all of it."""
 
 
-def _recovery(times: Any, a: Any, b: Any, t1: Any) -> Any:
-    return a + b * np.exp(-times / t1)
+def _pair(points: Any, t1: Any) -> tuple[Any, Any]:
+    """Times after the inversion (m,), or these and the repetition times (2, m) → what a and b are factors of."""
+    if points.ndim == 1:
+        return 1.0, np.exp(-points / t1)
+    left = np.exp(-points[0] / t1)
+    return 1 - left, np.exp(-points[1] / t1) - left
+
+
+def _recovery(points: Any, a: Any, b: Any, t1: Any) -> Any:
+    one, other = _pair(points, t1)
+    return a * one + b * other
 
 
 How = dict[str, Any]
@@ -46,10 +57,10 @@ AFFINE = (Parameter("a", "arbitrary", linear=True), Parameter("b", "arbitrary", 
 RECOVERY = SignalModel("recovery", _recovery, (*AFFINE, T1), "10.1002/mrm.22497")
 
 
-def _complex_recovery(times: Any, a: Any, b: Any, imaginary_a: Any, imaginary_b: Any, t1: Any) -> Any:
+def _complex_recovery(points: Any, a: Any, b: Any, imaginary_a: Any, imaginary_b: Any, t1: Any) -> Any:
     """The times are given twice, for the real and for the imaginary parts."""
-    left = np.exp(-times[: times.size // 2] / t1)
-    return np.concatenate([a + b * left, imaginary_a + imaginary_b * left], -1)
+    half = points[..., : points.shape[-1] // 2]
+    return np.concatenate([_recovery(half, a, b, t1), _recovery(half, imaginary_a, imaginary_b, t1)], -1)
 
 
 IMAGINARY = tuple(Parameter(f"imaginary {p.name}", p.unit, linear=True) for p in AFFINE)
@@ -63,7 +74,8 @@ def inversion_recovery(
     inversion_times: Sequence[float],
     *,
     repetition_time: Annotated[
-        float, Tunable("s", "from inversion to inversion; inf: full recovery")
+        float | tuple[float, ...],
+        Tunable("s", "from inversion to inversion, of all images or of each; inf: full recovery"),
     ] = np.inf,
     polarity: Annotated[
         Literal["auto", "magnitude", "signed", "complex"],
@@ -82,7 +94,9 @@ def inversion_recovery(
 
     S = a + b e^{−TI/T1}; a and b are the best there are for each T1, so that neither the efficiency of the inversion
     nor an incomplete recovery biases T1. M0 = (a + b e^{−TR/T1})/(1 − e^{−TR/T1}), the efficiency is −b/M0 − 1.
-    Of magnitudes the sign is found: all points before the smallest are turned, and that itself if this fits better.
+    Where TR differs between the images, S = M0[1 − (1 + efficiency) e^{−TI/T1} + efficiency e^{−TR/T1}]: as above if
+    it does not. Of magnitudes the sign is found: all points before the smallest are turned, and that itself if this
+    fits better and does not need an efficiency that there cannot be.
     Of complex signals a and b are complex, M0 is its size and the efficiency the real part: noise stays normal about
     the null, where magnitudes bias T1. The phase may be any, but must be the same at all inversion times. A loss
     weighs real and imaginary parts each for itself.
@@ -90,25 +104,43 @@ def inversion_recovery(
     Barral et al. 2010, doi:10.1002/mrm.22497. Differs from the paper in the search: a dictionary, then Gauss–Newton.
     Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
-    times, data = _ordered(signals, inversion_times, "inversion times")
-    how: How = {
-        "noise": known_noise(noise),
-        "loss": loss,
-        "bootstrap": chosen_errors(errors, bootstraps, seed),
-        "monitor": monitor,
-    }
-    fit = _recovered(times, data, polarity, how)
+    points, data, repetition = _inverted(signals, inversion_times, repetition_time)
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    fit = _recovered(points, data, polarity, how, EFFICIENT)
     a, b, t1 = _amplitudes(fit)
     made = Estimates.of(fit, T1map=fit.values.shape[1] - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = np.exp(-repetition_time / t1)
-        m0 = (a + b * left) / (1 - left)
-        slope = left * repetition_time / t1**2 if np.isfinite(repetition_time) else 0 * t1
-        by = (1 / (1 - left), left / (1 - left), slope * (b + m0) / (1 - left))
+        m0, efficiency, by, ratio = _magnetization(a, b, t1, repetition)
         back = np.conj(m0) / np.abs(m0) if np.iscomplexobj(m0) else 1.0
-        ratio = (b / m0**2 * by[0], b / m0**2 * by[1] - 1 / m0, b / m0**2 * by[2])
         made = made.derived("M0map", np.real(back * m0), propagated(fit, _slopes(*(back * d for d in by))))
-        return made.derived("IEmap", np.real(-b / m0) - 1, propagated(fit, _slopes(*ratio)))
+        return made.derived("IEmap", np.real(efficiency), propagated(fit, _slopes(*ratio)))
+
+
+def _inverted(
+    signals: Any, inversion_times: Sequence[float], repetition_time: float | Sequence[float]
+) -> tuple[Doubles, Any, float | None]:
+    """Points of the fit (times, or these and repetition times), data in their order, the TR of all if it is one."""
+    repetition = np.array([_seconds(value, "repetition time") for value in np.ravel(repetition_time)])
+    times, data = _ordered(signals, inversion_times, "inversion times")
+    if repetition.size not in (1, times.size):
+        raise ScanError(
+            f"there are {times.size} images but {repetition.size} repetition times; give one for each"
+        )
+    if np.unique(repetition).size == 1:
+        return times, data, float(repetition[0])
+    return np.stack([times, repetition[np.argsort(inversion_times, kind="stable")]]), data, None
+
+
+def _magnetization(a: Any, b: Any, t1: Doubles, repetition: float | None) -> tuple[Any, Any, Any, Any]:
+    """M0 and the efficiency, and the slopes of each by a, b and T1."""
+    none = np.zeros_like(t1)
+    if repetition is None:
+        return a, b / a, (none + 1, none, none), (-b / a**2, 1 / a, none)
+    left = np.exp(-repetition / t1)
+    m0 = (a + b * left) / (1 - left)
+    slope = left * repetition / t1**2 if np.isfinite(repetition) else none
+    by = (1 / (1 - left), left / (1 - left), slope * (b + m0) / (1 - left))
+    return m0, -b / m0 - 1, by, (b / m0**2 * by[0], b / m0**2 * by[1] - 1 / m0, b / m0**2 * by[2])
 
 
 def _amplitudes(fit: Fit) -> tuple[Any, Any, Doubles]:
@@ -125,36 +157,45 @@ def _slopes(by_a: Any, by_b: Any, by_t1: Any) -> dict[int, Any]:
     return {i: np.real(slope) for i, slope in enumerate((*parts, by_t1))}
 
 
-def _recovered(times: Doubles, data: Any, polarity: str, how: How) -> Fit:
-    """The fit of complex or signed signals, or of magnitudes whose sign is to be found."""
+def _recovered(points: Doubles, data: Any, polarity: str, how: How, most: float = np.inf) -> Fit:
+    """The fit of complex or signed signals, or of magnitudes whose sign is to be found, with `most` efficiency."""
     if np.iscomplexobj(data) and polarity in ("auto", "complex"):
         parts = np.concatenate([data.real, data.imag], axis=1)
-        return fit_voxels(COMPLEX_RECOVERY, np.tile(times, 2), parts, **how)
+        return fit_voxels(COMPLEX_RECOVERY, np.tile(points, 2), parts, **how)
     if polarity == "complex" or (np.iscomplexobj(data) and polarity == "signed"):
         kind = "complex" if np.iscomplexobj(data) else "real"
         raise ScanError(f"the signals are {kind} and cannot be taken as {polarity}; leave the polarity out")
     data = np.abs(data) if np.iscomplexobj(data) else data
     if polarity == "signed" or (polarity == "auto" and np.nanmin(data, initial=0) < 0):
-        return fit_voxels(RECOVERY, times, data, **how)
-    return _turned(times, data, how)
+        return fit_voxels(RECOVERY, points, data, **how)
+    return _turned(points, data, how, most)
 
 
-def _turned(times: Doubles, data: Doubles, how: How) -> Fit:
+def _turned(points: Doubles, data: Doubles, how: How, most: float) -> Fit:
     """The better of the two fits to magnitudes whose early points, without or with the smallest, are turned.
 
-    Better is the one that rejects fewer points, then the one that leaves less: a loss would reject a point of the wrong
-    sign and find the others agree.
+    Better is the one that is possible, that rejects fewer points, then the one that leaves less: a loss would reject a
+    point of the wrong sign and find the others agree. Where T1 is shorter than the first times, a wrong sign fits as
+    well, with an inversion of many times the magnetization.
     """
     smallest = np.argmin(np.where(np.isfinite(data), data, np.inf), axis=1)[:, None]
-    place = np.arange(times.size)
+    place = np.arange(data.shape[1])
     turned = [np.where(place < smallest + more, -data, data) for more in (0, 1)]
-    fits = [fit_voxels(RECOVERY, times, one, **{**how, "bootstrap": None}) for one in turned]
-    first, second = (np.where(f.status == Status.OK, f.residual, np.inf) for f in fits)
-    fewer = np.subtract(*(np.where(f.status == Status.OK, _rejected(f), times.size) for f in fits))
-    better = (fewer > 0) | ((fewer == 0) & (second < first))
+    fits = [fit_voxels(RECOVERY, points, one, **{**how, "bootstrap": None}) for one in turned]
+    good = [(f.status == Status.OK) & (_inversion_of(f, points) <= most) for f in fits]
+    first, second = (np.where(ok, f.residual, np.inf) for f, ok in zip(fits, good, strict=True))
+    fewer = np.subtract(*(np.where(ok, _rejected(f), place.size) for f, ok in zip(fits, good, strict=True)))
+    later = (fewer > 0) | ((fewer == 0) & (second < first))
     if how["bootstrap"] is not None:
-        return fit_voxels(RECOVERY, times, np.where(better[:, None], *turned[::-1]), **how)
-    return either(better, fits[1], fits[0])
+        return fit_voxels(RECOVERY, points, np.where(later[:, None], *turned[::-1]), **how)
+    return either(later, fits[1], fits[0])
+
+
+def _inversion_of(fit: Fit, points: Doubles) -> Doubles:
+    """The least share of the magnetization that must have been inverted, whatever a common TR is."""
+    a, b = fit.values[:, 0].astype(float), fit.values[:, 1].astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(b / a if points.ndim > 1 else -b / a - 1)
 
 
 def _rejected(fit: Fit) -> NDArray[np.intp]:
@@ -180,11 +221,8 @@ def saturation_recovery(
     S = a + b e^{−t/T1}: an incomplete saturation does not bias T1. M0 is a.
     """
     times, data = _ordered(np.asarray(signals, np.float64), saturation_times, "saturation times")
-    bootstrap = chosen_errors(errors, bootstraps, seed)
-    fit = fit_voxels(
-        RECOVERY, times, data, noise=known_noise(noise), loss=loss, likelihood=likelihood, bootstrap=bootstrap,
-        monitor=monitor,
-    )  # fmt: skip
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    fit = fit_voxels(RECOVERY, times, data, likelihood=likelihood, **how)
     return Estimates.of(fit, T1map=2, M0map=0)
 
 
@@ -206,12 +244,7 @@ def look_locker(
     Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004, doi:10.1002/mrm.20110.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
-    how: How = {
-        "noise": known_noise(noise),
-        "loss": loss,
-        "bootstrap": chosen_errors(errors, bootstraps, seed),
-        "monitor": monitor,
-    }
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     fit = _recovered(times, data, "auto", how)
     a, b, star = _amplitudes(fit)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -260,17 +293,15 @@ def variable_flip_angle(
     the assumed T2 is not part of the standard deviation. Raises ScanError for fewer than two angles.
     """
     angles = _angles(flip_angles)
-    known: dict[str, Any] = {"repetition_time": _seconds(repetition_time, "repetition time")}
+    model, known = SPOILED, dict[str, Any](repetition_time=_seconds(repetition_time, "repetition time"))
     if b1 is not None:
         known["b1"] = np.asarray(b1, np.float64)
-    bootstrap = chosen_errors(errors, bootstraps, seed)
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     if spoiling_increment:
         spoiling = Spoiling(spoiling_increment, spoiling_t2, 1e-3 * spoiling_moment, 1e-6 * diffusivity)
+        model = replace(SPOILED, between=False)
         known["factor"] = tabulated(angles, known["repetition_time"], spoiling, known.get("b1"))
-    fit = fit_voxels(
-        SPOILED, angles, signals, known=known, noise=known_noise(noise), loss=loss, likelihood=likelihood,
-        bootstrap=bootstrap, monitor=monitor,
-    )  # fmt: skip
+    fit = fit_voxels(model, angles, signals, known=known, likelihood=likelihood, **how)
     return Estimates.of(fit, T1map=1, M0map=0)
 
 
@@ -334,7 +365,7 @@ def _ordered(signals: Any, times: Sequence[float], name: str) -> tuple[Doubles, 
     data = np.asarray(signals, np.complex128 if np.iscomplexobj(signals) else np.float64)
     if data.shape[1] != t.size:
         raise ScanError(f"there are {data.shape[1]} images but {t.size} {name}; give one for each")
-    order = np.argsort(t)
+    order = np.argsort(t, kind="stable")
     return t[order], data[:, order]
 
 

@@ -19,8 +19,7 @@ from mensura.qmri.choices import (
     Loss,
     Noise,
     Seed,
-    chosen_errors,
-    known_noise,
+    keywords,
 )
 from mensura.qmri.estimates import Estimates, ended
 from mensura.qmri.lookup import Lookup
@@ -77,11 +76,8 @@ def spin_echo(
     """
     times, data = _checked(signals, echo_times)
     model = RAISED if offset == "fitted" else DECAY
-    bootstrap = chosen_errors(errors, bootstraps, seed)
-    fit = fit_voxels(
-        model, times[skip:], data[:, skip:], noise=known_noise(noise), loss=loss, likelihood=likelihood,
-        bootstrap=bootstrap, monitor=monitor,
-    )  # fmt: skip
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    fit = fit_voxels(model, times[skip:], data[:, skip:], likelihood=likelihood, **how)
     if offset == "fitted":
         return Estimates.of(fit, T2map=2, M0map=0, offsetmap=1)
     return Estimates.of(fit, T2map=1, M0map=0)
@@ -149,13 +145,7 @@ def spin_echo_train(
     if slice_profile == "sinc":
         pulses = Pulses(time_bandwidth, refocusing_width, float(refocusing_angle))
         model, known = SLICED, {"table": _table(pulses, (times.size, spacing, float(t1)), relative)}
-    how: dict[str, Any] = {
-        "noise": known_noise(noise),
-        "loss": loss,
-        "likelihood": likelihood,
-        "bootstrap": chosen_errors(errors, bootstraps, seed),
-        "monitor": monitor,
-    }
+    how = {"likelihood": likelihood, **keywords(noise, loss, (errors, bootstraps, seed), monitor)}
     return _fitted_train((model, known, how), times, data, relative)
 
 
@@ -209,6 +199,7 @@ def spectrum(
     longest: Annotated[float, Tunable("s", "largest T2")] = 2.0,
     cutoff: Annotated[float, Tunable("s", "T2 below which water is myelin's")] = 0.04,
     misfit: Annotated[float, Tunable("1", "by how much χ² may grow for the sake of smoothness")] = 1.02,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m) of a CPMG train, echo times (s) → myelin water fraction (%) and geometric mean T2 (s).
 
@@ -222,7 +213,7 @@ def spectrum(
     relative = None if b1 is None else np.asarray(b1, np.float64)
     protocol = (times.size, float(times[0]), float(refocusing_angle), float(t1))
     weights, found = spectra(
-        np.where(status[:, None] == Status.OK, data, 1.0), grid, relative, (protocol, misfit)
+        np.where(status[:, None] == Status.OK, data, 1.0), grid, relative, (protocol, misfit), monitor
     )
     total = np.maximum(weights.sum(axis=1), 1e-300)
     fraction = 100 * weights[:, grid < cutoff].sum(axis=1) / total
