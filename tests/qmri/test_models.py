@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mensura.fit import Status
+from mensura.fit import Fit, Status, curve
 from mensura.qmri import b1, equations, mt, t1, t2
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
@@ -206,6 +206,21 @@ def test_without_noise_everything_comes_back(model: Callable[[], Made]) -> None:
     assert (found.status == Status.OK).all()
     for name, true in truth.items():
         assert np.max(np.abs(found.maps[name][0] / true - 1)) < 1e-3, name
+    if found.fit is not None:
+        assert_the_curve_goes_through_the_data(found.fit.part(np.arange(9)))
+
+
+def assert_the_curve_goes_through_the_data(fit: Fit) -> None:
+    """Where it is drawn between the points, as near as straight lines come."""
+    drawn, data = curve(fit), fit.data
+    assert fit.design is not None
+    assert data is not None
+    size = np.abs(data).max()
+    if drawn.points.shape == fit.design.points.shape:
+        np.testing.assert_allclose(drawn.signal, data, atol=1e-3 * size)
+    else:
+        between = [np.interp(fit.design.points, drawn.points, row) for row in drawn.signal]
+        np.testing.assert_allclose(between, data, atol=2e-2 * size)
 
 
 @pytest.mark.parametrize("snr", [50, 200])
