@@ -160,7 +160,8 @@ def _slopes(by_a: Any, by_b: Any, by_t1: Any) -> dict[int, Any]:
 def _recovered(points: Doubles, data: Any, polarity: str, how: How, most: float = np.inf) -> Fit:
     """The fit of complex or signed signals, or of magnitudes whose sign is to be found, with `most` efficiency."""
     if np.iscomplexobj(data) and polarity in ("auto", "complex"):
-        parts = np.concatenate([data.real, data.imag], axis=1)
+        known = np.isfinite(data)
+        parts = np.concatenate([np.where(known, part, np.nan) for part in (data.real, data.imag)], axis=1)
         return fit_voxels(COMPLEX_RECOVERY, np.tile(points, 2), parts, **how)
     if polarity == "complex" or (np.iscomplexobj(data) and polarity == "signed"):
         kind = "complex" if np.iscomplexobj(data) else "real"
