@@ -111,6 +111,18 @@ def test_a_train_has_its_curve_at_its_echoes_and_where_b1_was_held_too() -> None
     assert np.isfinite(drawn.high).all()
 
 
+def test_where_spoiling_is_not_ideal_the_table_of_the_angles_is_the_curve() -> None:
+    angles = np.deg2rad([4.0, 12.0, 25.0])
+    signals = np.asarray(
+        equations.spoiled_gradient_echo(angles, np.full((2, 1), 1000.0), 1.1, repetition_time=0.02)
+    )
+    spoiling = {"spoiling_increment": np.deg2rad(50), "spoiling_moment": 0.03}
+    fit = fitted(variable_flip_angle(signals, tuple(angles), repetition_time=0.02, **spoiling))
+    drawn = curve(fit)
+    np.testing.assert_array_equal(drawn.points, angles)
+    np.testing.assert_allclose(drawn.signal, signals, rtol=0.05)
+
+
 def test_closed_forms_have_none() -> None:
     fit = fit_voxels(RECOVERY, TIMES, noisy(1, 5.0))
     with pytest.raises(ScanError, match="no curve"):

@@ -19,7 +19,7 @@ from mensura.io.files import read_json, write_json, write_text
 from mensura.io.labels import labels_on
 from mensura.report import build, build_subject
 from mensura.report.colours import CODED, palette
-from mensura.report.curves import ROW_WIDTH
+from mensura.report.curves import ROW_WIDTH, Window, voxel_plot
 from mensura.report.fitted import series_in
 from mensura.report.mosaic import lay_out
 from mensura.report.published import SOURCES, published
@@ -140,6 +140,15 @@ def test_without_field_strength_no_band_is_drawn_and_it_is_said(tmp_path: Path) 
     assert "field strength is not recorded" in text_of(page(out))
 
 
+def test_a_map_without_any_value_has_a_page_that_says_so(maps: Path) -> None:
+    for name in ("T1map", "desc-std_T1map"):
+        image = nifti.read(maps / f"{name}.nii.gz")
+        nifti.write(image.path, np.where(image.data != 0, np.float32(np.nan), 0), image.grid)
+    build(maps)
+    assert "No voxel has a value" in text_of(page(maps))
+    assert "no voxel has a value" in text_of((maps / "report.html").read_text("utf-8"))
+
+
 def test_without_segmentation_all_bands_lie_behind_all_voxels(tmp_path: Path) -> None:
     out = write_fit(tmp_path, segmented=False)
     build(out)
@@ -208,6 +217,39 @@ def test_points_and_curve_lie_where_they_belong(made: Path) -> None:
     at = [p for p, w in zip(record["Points"], voxel["Weights"], strict=True) if w > 0]
     off = np.asarray(kept) - np.interp(at, voxel["Curve"]["Points"], voxel["Curve"]["Signal"])
     np.testing.assert_allclose(np.interp(dots[:, 0], *line.T) - dots[:, 1], off * scale, atol=0.5)
+
+
+def test_parts_of_a_series_have_lines_of_their_own() -> None:
+    """Real and imaginary parts, or contrasts, come one after the other, each with its own times."""
+    window = Window(0, 1, 0, 1)
+    assert window.runs([0.1, 0.5, 0.9, 0.1, 0.5, 0.9]) == [slice(0, 3), slice(3, 6)]
+    assert window.runs([0.1, 0.2]) == [slice(0, 2)]
+    record = {"Points": [0.1, 0.9, 0.1, 0.9], "Varied": {"Name": "echo times", "Units": "s"}}
+    curve = {"Points": record["Points"], "Signal": [9, 5, 4, 2], "Low": [8, 4, 3, 1], "High": [10, 6, 5, 3]}
+    voxel = {"Why": "", "Index": [0, 0, 0], "Data": [9, 5, 4, 2], "Weights": [1] * 4, "Curve": curve}
+    drawn = voxel_plot({**voxel, "Values": {}, "StandardDeviations": {}, "Ended": "ok"}, record, {})
+    assert drawn.curve.count("M") == drawn.interval.count("Z") == 2
+
+
+def test_maps_that_differ_in_entities_of_their_own_have_pages_of_their_own(
+    made: Path, tmp_path: Path
+) -> None:
+    """As BIDS names those of diffusion; a map of a step of the QSM job is none of them."""
+    folder = tmp_path / "sub-01" / "dwi"
+    folder.mkdir(parents=True)
+    record = read_json(made / "T1map.json") | {"Units": "1"}
+    for name in ("fa", "md"):
+        stem = f"sub-01_model-DTI_param-{name}"
+        shutil.copy(made / "T1map.nii.gz", folder / f"{stem}_dwimap.nii.gz")
+        write_json(folder / f"{stem}_dwimap.json", record)
+    shutil.copy(made / "T1map.nii.gz", folder / "sub-01_R2starmap.nii.gz")
+    write_json(folder / "sub-01_R2starmap.json", {"Mensura": {"Step": "r2star"}})
+    build_subject(tmp_path, "01")
+    pages = sorted(path.name for path in tmp_path.glob("*.html"))
+    assert pages == [
+        "sub-01.html",
+        *(f"sub-01_model-DTI_param-{name}_dwimap.html" for name in ("fa", "md")),
+    ]
 
 
 @pytest.mark.parametrize(("field", "high"), [(1.5, 2.5), (3.0, 3.0), (7.0, 4.0), (None, 3.0)])

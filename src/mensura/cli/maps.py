@@ -168,9 +168,12 @@ def _run(arguments: argparse.Namespace) -> int:
         fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force, runs)
         bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
         bids.write_bidsignore(arguments.out_dir, ("*.html", *dataset_fits.IGNORED))
-        report = None if arguments.no_report else partial(_subject_report, arguments.out_dir)
-        codes.add(dataset_fits.execute(series, fitting, report))
-        _reversible(arguments, {one.place for one in series})
+        codes.add(dataset_fits.execute(series, fitting))
+        sessions = sorted({one.place for one in series})
+        _reversible(arguments, sessions)
+        if not arguments.no_report:
+            report = partial(_subject_report, arguments.out_dir)
+            codes |= {dataset_fits.report_on(arguments.out_dir, sessions, report)} - {0}
     return codes.pop() if len(codes) == 1 else 1
 
 

@@ -24,7 +24,10 @@ MARGIN = 0.04
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points (k,) or (…, k), the signal of n voxels there (n, k), the ends of its interval, NaN without an error."""
+    """Points (k,) or those of the design, the signal of n voxels there (n, k), and the ends of its interval.
+
+    Both ends are NaN where no error is known.
+    """
 
     points: Doubles
     signal: Doubles
@@ -50,10 +53,13 @@ def curve(fit: Fit) -> Curve:
 
 
 def sampled(design: Design) -> Doubles:
-    """Where a curve is drawn: evenly over the range of the points, or the points alone where nothing lies between."""
-    points = design.points
-    listed = any(np.ndim(value) == 1 and np.size(value) == points.size for value in design.known.values())
-    if listed or points.ndim > 1 or not design.model.between:
+    """Where a curve is drawn: evenly over the range of the points, or the points alone where nothing lies between.
+
+    So it is where the model says so, and where what is known belongs to the points: a number for each, or a table.
+    """
+    points, known = design.points, design.known.values()
+    bound = any(callable(v) or (np.ndim(v) == 1 and np.size(v) == points.shape[-1]) for v in known)
+    if bound or not design.model.between or points.ndim > 1:
         return points
     low, high = float(points.min()), float(points.max())
     margin = MARGIN * (high - low)

@@ -73,7 +73,7 @@ def fit_voxels(
         corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
         fit = replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
     measured = np.where(task.weight > 0, task.data, np.nan).astype(np.float32)
-    told = noise is not None and loss == "none"
+    told = noise is not None and loss == "none" and bootstrap is None
     return replace(fit, data=measured, design=Design(model, task.points, task.known, told))
 
 

@@ -28,11 +28,16 @@ def labels_on(path: Path, grid: Grid) -> NDArray[np.integer[Any]]:
     if image.grid.matches(grid):
         return labels
     to_source = np.linalg.inv(image.grid.affine) @ grid.affine
-    at = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), -1)
-    place = np.rint(at @ to_source[:3, :3].T + to_source[:3, 3]).astype(np.int64)
-    inside = np.all((place >= 0) & (place < labels.shape), axis=-1)
-    x, y, z = np.moveaxis(np.where(inside[..., None], place, 0), -1, 0)
-    return np.where(inside, labels[x, y, z], 0).astype(np.int32)
+    found = np.zeros(grid.shape, np.int32)
+    rows, columns = np.arange(grid.shape[1])[:, None], np.arange(grid.shape[2])[None]
+    for plane in range(grid.shape[0]):
+        place = [
+            np.rint(a * plane + b * rows + c * columns + d).astype(np.int32) for a, b, c, d in to_source[:3]
+        ]
+        inside = np.logical_and.reduce([(p >= 0) & (p < n) for p, n in zip(place, labels.shape, strict=True)])
+        x, y, z = (p[inside] for p in place)
+        found[plane][inside] = labels[x, y, z]
+    return found
 
 
 def label_names(segmentation: Path, labels: Path | None = None) -> dict[int, str]:

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,7 @@ class Fitting:
         used = self._field(series, plan, remarks)
         record = self._record(series, plan, used, remarks)
         path = self._namer(series, list(plan.model.produces))
-        if not self.force and _unchanged(path, next(iter(plan.model.produces)), record):
+        if not self.force and _unchanged(path, list(plan.model.produces), record):
             self._remember(series, path)
             return None
         image, mask = plan.read()
@@ -346,10 +345,10 @@ def _of_spoiling(rule: Rule, records: Sequence[tuple[Path, Values]], given: Valu
     ]
 
 
-def _unchanged(path: Callable[[str, str | None, str], Path], name: str, record: Values) -> bool:
+def _unchanged(path: Callable[[str, str | None, str], Path], maps: Sequence[str], record: Values) -> bool:
     """Whether the maps were made of the same files, parameters and version."""
-    sidecar = path(name, None, ".json")
-    if not sidecar.is_file() or not path(name, "voxels", ".json").is_file():
+    sidecar = path(maps[0], None, ".json")
+    if not sidecar.is_file() or not any(path(name, "voxels", ".json").is_file() for name in maps):
         return False
     before, now = read_json(sidecar).get("Mensura", {}), record["Mensura"]
     same, said = ("Version", "Model", "Digests"), now["Warnings"]
@@ -358,18 +357,10 @@ def _unchanged(path: Callable[[str, str | None, str], Path], name: str, record: 
     return alike and before.get("Warnings", [])[: len(said)] == said
 
 
-def execute(series: Sequence[ImageSeries], fitting: Fitting, report: Report | None = None) -> int:
-    """All series → exit code, as `batch.execute`; each is told on the terminal.
-
-    `report` makes the pages of a subject and session once its series are done.
-    """
+def execute(series: Sequence[ImageSeries], fitting: Fitting) -> int:
+    """All series → exit code, as `batch.execute`; each is told on the terminal."""
     console = Console(stderr=True)
-    ended = set()
-    for place, group in groupby(series, key=lambda one: one.place):
-        here = {_told_of(console, one, fitting) for one in group}
-        ended |= here
-        if report is not None:
-            ended |= _reported(console, partial(report, place), needed="done" in here)
+    ended = {_told_of(console, one, fitting) for one in series}
     if ended <= {"done"}:
         return 0
     return 2 if ended == {"bad input"} else 1
@@ -401,17 +392,20 @@ def _told_of(console: Console, series: ImageSeries, fitting: Fitting) -> str:
     return "done"
 
 
-def _reported(console: Console, report: Callable[[], Sequence[Path]], *, needed: bool) -> set[str]:
-    """The pages of a subject and session → how that ended; nothing where no map is there and none is needed."""
-    try:
-        pages = report()
-    except Exception as error:
-        if not needed and isinstance(error, ScanError):
-            return set()
-        console.print(
-            f"[red]mensura:[/] the report failed: {escape(str(error))}", highlight=False, soft_wrap=True
-        )
-        return {"failed"}
-    for page in pages:
-        console.print(f"  report in {escape(str(page))}", highlight=False, soft_wrap=True)
-    return set()
+def report_on(out_dir: Path, sessions: Sequence[tuple[str, str]], report: Report) -> int:
+    """The pages of each subject and session that has maps → exit code; a page that fails does not stop the others."""
+    console, code = Console(stderr=True), 0
+    for subject, session in sessions:
+        folder = Path(out_dir, f"sub-{subject}", *([f"ses-{session}"] if session else []))
+        if not any(folder.rglob("*.nii.gz")):
+            continue
+        try:
+            pages = report((subject, session))
+        except Exception as error:
+            code = 1
+            words = f"the report failed: {escape(str(error))}"
+            console.print(f"[red]mensura:[/] {words}", highlight=False, soft_wrap=True)
+            continue
+        for page in pages:
+            console.print(f"  report in {escape(str(page))}", highlight=False, soft_wrap=True)
+    return code

@@ -363,11 +363,12 @@ def write_maps(
 
 
 def _axis(record: Mapping[str, Any]) -> Axis:
-    """What varied from image to image, in degrees or s, from the record of a fit."""
-    name = entry(record["Mensura"]["Model"]).varied
+    """What varied from image to image, as people write it, from the record of a fit."""
+    model = MODELS.get(record["Mensura"]["Model"])
+    name = model.varied if model is not None else ""
     values = np.asarray(record["Mensura"]["Parameters"].get(name, ()), float).ravel()
-    degrees = in_degrees(name)
-    return Axis(name, DEGREES if degrees else "s", (np.rad2deg(values) if degrees else values).tolist())
+    unit = DEGREES if in_degrees(name) else unit_of(name)
+    return Axis(name, unit, (np.rad2deg(values) if unit == DEGREES else values).tolist())
 
 
 def outcome(estimates: Estimates, files: Sequence[Path], remarks: Sequence[str], began: float) -> Outcome:

@@ -42,24 +42,21 @@ class Axis:
         Where what varies tells no place (it is the same in two images, or not what was fitted over): their numbers.
         """
         factor = 180 / np.pi if self.unit == DEGREES else 1.0
-        counted = Axis("image", "", [float(i + 1) for i in range(images)])
+        counted = [float(i + 1) for i in range(images)]
         if fit is None or fit.design is None:
-            return (self if len(self.values) == images == len(set(self.values)) else counted), factor
+            told = len(self.values) == images == len(set(self.values))
+            return (self if told else Axis("image", "", counted)), factor
         own = fit.design.points * factor
         if not _places(own):
-            return Axis("point", "", _numbers(own)), factor
+            return Axis("point", "", counted), factor
         if np.isclose(own[:, None], np.asarray(self.values)[None]).any(axis=1).all():
             return Axis(self.name, self.unit, own.tolist()), factor
-        return Axis("point", "", fit.design.points.tolist()), 1.0
+        return Axis("point", "", counted), factor
 
 
 def _places(points: NDArray[Any]) -> bool:
     """Whether every point has a place of its own on an axis."""
     return points.ndim == 1 and np.unique(points).size == points.size
-
-
-def _numbers(points: NDArray[Any]) -> list[float]:
-    return [float(i + 1) for i in range(points.shape[-1])]
 
 
 def voxels(
@@ -72,7 +69,7 @@ def voxels(
     data, mask = images
     chosen = choice(estimates)
     which = np.array(list(chosen), dtype=np.intp)
-    fit = None if estimates.fit is None or estimates.fit.design is None else estimates.fit.part(which)
+    fit = _fit_of(estimates, which)
     signals = data[mask][which] if fit is None or fit.data is None else fit.data
     places = np.argwhere(mask)[which].tolist()
     shown, factor = axis.of(fit, signals.shape[1])
@@ -81,7 +78,7 @@ def voxels(
         for row, ((one, why), place) in enumerate(zip(chosen.items(), places, strict=True))
     ]
     if fit is not None and len(chosen):
-        for one, more in zip(found, _fitted(fit, factor), strict=True):
+        for one, more in zip(found, _fitted(fit, shown, factor), strict=True):
             one |= more
     return {
         "Description": "Chosen voxels: data as fitted, and the fitted curve with its interval",
@@ -91,6 +88,14 @@ def voxels(
         "Voxels": found,
         **record,
     }
+
+
+def _fit_of(estimates: Estimates, which: Where) -> Fit | None:
+    """The fit of some voxels; None for closed forms, or where the fit was of something else than these voxels."""
+    fit = estimates.fit
+    if fit is None or fit.design is None or len(fit.values) != len(estimates.status):
+        return None
+    return fit.part(which)
 
 
 def choice(estimates: Estimates) -> dict[int, str]:
@@ -166,11 +171,12 @@ def _estimated(estimates: Estimates, one: int) -> dict[str, Any]:
     }
 
 
-def _fitted(fit: Fit, factor: float) -> Iterator[dict[str, Any]]:
+def _fitted(fit: Fit, axis: Axis, factor: float) -> Iterator[dict[str, Any]]:
     """Weights and curve of each voxel; no curve where there is no value."""
     assert fit.weights is not None
     drawn = curve(fit)
-    points = _short(drawn.points * factor) if _places(drawn.points) else _numbers(drawn.points)
+    between = drawn.points.ndim == 1 and drawn.points.size != len(axis.values)
+    points = _short(drawn.points * factor) if between else list(axis.values)
     for weights, signal, low, high in zip(fit.weights, drawn.signal, drawn.low, drawn.high, strict=True):
         there = np.isfinite(signal).all()
         shown = {"Points": points, "Signal": _short(signal), "Low": _short(low), "High": _short(high)}

@@ -126,7 +126,9 @@ def spin_and_stimulated_echo(
     b1 = Parameter("b1", "1", LOWEST, highest, starts=48)
     amplitudes = tuple(Parameter(f"a{n + 1}", "arbitrary", linear=True) for n in range(count))
     pairs = partial(_pairs, angles[::2], np.exp(-mixing_time / t1), bool(np.any(data < 0)))
-    model = SignalModel("spin and stimulated echo", pairs, (*amplitudes, b1), "10.1002/mrm.21083")
+    model = SignalModel(
+        "spin and stimulated echo", pairs, (*amplitudes, b1), "10.1002/mrm.21083", between=False
+    )
     fit = fit_voxels(model, np.arange(2.0 * count), data, noise=known_noise(noise), loss=loss)
     return Estimates.of(fit, TB1map=count)
 

@@ -48,6 +48,6 @@ def estatics(
         raise ScanError("R2* needs two echo times of the same contrast; measure more echoes")
     amplitudes = [Parameter(f"amplitude{c}", "arbitrary", linear=True) for c in range(max(groups) + 1)]
     model = SignalModel(
-        "estatics", partial(_decays, groups), (*amplitudes, R2STAR), "10.3389/fnins.2014.00278"
+        "estatics", partial(_decays, groups), (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
     )
     return fit_voxels(model, times, signals, noise=known_noise(noise), loss=loss, likelihood=likelihood)

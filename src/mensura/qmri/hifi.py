@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
-from mensura.fit.result import either
+from mensura.fit.result import either, replaced
 from mensura.methods import Tunable
 from mensura.qmri import equations
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
@@ -54,7 +54,11 @@ def _images(points: Any, m0: Any, t1: Any, b1: Any, protocol: Protocol) -> Doubl
 
 
 HIFI = SignalModel(
-    "spoiled and inversion-prepared gradient echoes", _images, (M0, T1, B1), "10.1002/jmri.21130"
+    "spoiled and inversion-prepared gradient echoes",
+    _images,
+    (M0, T1, B1),
+    "10.1002/jmri.21130",
+    between=False,
 )
 
 
@@ -121,7 +125,7 @@ def _signed(fit: Fit, points: Doubles, data: Doubles, how: tuple[Protocol, Mappi
         failed = np.flatnonzero((fit.status == Status.OUT_OF_BOUNDS) | (fit.status == Status.NOT_CONVERGED))
         turned = (points[1] > 0) & (points[1] <= longest)
         if failed.size:
-            fit = fit.replaced(failed, fitted(np.where(turned, -data[failed], data[failed])))
+            fit = replaced(fit, failed, fitted(np.where(turned, -data[failed], data[failed])))
     return fit
 
 

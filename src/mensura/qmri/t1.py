@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -294,15 +293,14 @@ def variable_flip_angle(
     the assumed T2 is not part of the standard deviation. Raises ScanError for fewer than two angles.
     """
     angles = _angles(flip_angles)
-    model, known = SPOILED, dict[str, Any](repetition_time=_seconds(repetition_time, "repetition time"))
+    known: dict[str, Any] = {"repetition_time": _seconds(repetition_time, "repetition time")}
     if b1 is not None:
         known["b1"] = np.asarray(b1, np.float64)
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     if spoiling_increment:
         spoiling = Spoiling(spoiling_increment, spoiling_t2, 1e-3 * spoiling_moment, 1e-6 * diffusivity)
-        model = replace(SPOILED, between=False)
         known["factor"] = tabulated(angles, known["repetition_time"], spoiling, known.get("b1"))
-    fit = fit_voxels(model, angles, signals, known=known, likelihood=likelihood, **how)
+    fit = fit_voxels(SPOILED, angles, signals, known=known, likelihood=likelihood, **how)
     return Estimates.of(fit, T1map=1, M0map=0)
 
 

@@ -1,4 +1,4 @@
-"""Reports: one self-contained HTML page for each run, built from the files of its results alone."""
+"""Reports: a self-contained HTML page for each run and each fitted map, built from the files of the results alone."""
 
 from mensura.report.page import build, build_subject
 

@@ -64,7 +64,7 @@ class VoxelPlot:
     height: float = HEIGHT
 
 
-def row(name: str, values: Values, scale: Scale, bands: Sequence[Band], tall: bool = False) -> Row:
+def row(name: str, values: Values, scale: Scale, bands: Sequence[Band], *, tall: bool = False) -> Row:
     """Finite values of a tissue, the map's range and the bands to draw behind → the row."""
     height = TALL if tall else ROW_HEIGHT
     counts, _ = np.histogram(np.clip(values, scale.low, scale.high), BINS, (scale.low, scale.high))
@@ -133,6 +133,11 @@ class Window:
         placed = [self.place(x, y) for x, y in zip(xs, inside, strict=True)]
         return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
 
+    def runs(self, xs: Sequence[float]) -> list[slice]:
+        """Where points go on rising: a series of several parts (real and imaginary, contrasts) has a line for each."""
+        ends = [i + 1 for i, step in enumerate(np.diff(xs)) if step <= 0]
+        return [slice(a, b) for a, b in zip([0, *ends], [*ends, len(xs)], strict=True)]
+
 
 def voxel_plot(voxel: Mapping[str, Any], record: Mapping[str, Any], units: Mapping[str, str]) -> VoxelPlot:
     """A chosen voxel, the record it stands in, and the unit of each map → its plot."""
@@ -150,7 +155,7 @@ def voxel_plot(voxel: Mapping[str, Any], record: Mapping[str, Any], units: Mappi
         _estimate(voxel, units),
         tuple(place for place, kept in points if kept),
         tuple(place for place, kept in points if not kept),
-        window.line(curve["Points"], curve["Signal"]) if curve else "",
+        _drawn(curve, window) if curve else "",
         _interval(curve, window),
         window.place(0, 0)[1] if window.bottom < 0 < window.top else None,
         tuple(Tick(window.place(t, 0)[0], number(t)) for t in _x_ticks(window, name)),
@@ -181,9 +186,14 @@ def _interval(curve: Mapping[str, Any], window: Window) -> str:
     low, high = curve.get("Low") or [None], curve.get("High") or [None]
     if None in low or None in high:
         return ""
-    there = window.line(curve["Points"], high)
-    back = window.line(curve["Points"][::-1], low[::-1])
-    return f"{there}L{back[1:]}Z"
+    xs = curve["Points"]
+    parts = [(window.line(xs[r], high[r]), window.line(xs[r][::-1], low[r][::-1])) for r in window.runs(xs)]
+    return "".join(f"{there}L{back[1:]}Z" for there, back in parts)
+
+
+def _drawn(curve: Mapping[str, Any], window: Window) -> str:
+    xs = curve["Points"]
+    return "".join(window.line(xs[r], curve["Signal"][r]) for r in window.runs(xs))
 
 
 def _estimate(voxel: Mapping[str, Any], units: Mapping[str, str]) -> str:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mensura.io.bids_names import join, parse
+from mensura.io.bids_names import parse
 from mensura.io.files import read_json
 
 Record = Mapping[str, Any]
 IMAGE = ".nii.gz"
+OWN = ("model", "param")
+"""Entities that belong to a map's name, as BIDS has them for diffusion."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,14 @@ class _Found:
     """Files that share a record, as they are collected."""
 
     maps: dict[str, Path] = field(default_factory=dict)
-    others: dict[tuple[str, str], Path] = field(default_factory=dict)
+    others: dict[str, Path] = field(default_factory=dict)
     entities: dict[str, str] = field(default_factory=dict)
 
 
 def is_fitted(record: Record) -> bool:
-    """Whether a sidecar is that of a fitted model."""
+    """Whether a sidecar is that of a fitted model, or of what was made of fitted maps: not of a step of the QSM job."""
     ours = record.get("Mensura")
-    return isinstance(ours, Mapping) and "Model" in ours
+    return isinstance(ours, Mapping) and "Step" not in ours
 
 
 def series_in(folders: Iterable[Path]) -> list[Series]:
@@ -111,37 +113,40 @@ def _series_in(folder: Path) -> list[Series]:
         if name is None or not is_fitted(record):
             continue
         records[path] = record
-        key = (str(record["Mensura"]["Model"]), *(str(s) for s in record.get("Sources") or ()))
+        model = record["Mensura"].get("Model") or record.get("EstimationAlgorithm") or "unknown"
+        key = (str(model), *(str(s) for s in record.get("Sources") or ()))
         group = found.setdefault(key, _Found())
         desc = name.entities.pop("desc", "")
+        own = [f"{key}-{name.entities.pop(key)}" for key in OWN if key in name.entities]
+        called = "_".join([*own, name.suffix])
         if not desc:
-            group.maps[name.suffix], group.entities = path, name.entities
+            group.maps[called], group.entities = path, name.entities
         else:
-            group.others[join(name.entities), f"desc-{desc}_{name.suffix}"] = path
+            group.others[f"desc-{desc}_{called}"] = path
     made = [_series(key[0], group, records) for key, group in found.items()]
     return [series for series in made if series.maps]
 
 
 def _series(model: str, group: _Found, records: Mapping[Path, Record]) -> Series:
     """Files of one record → the series; a map is one whose image is there."""
-    others = {name: path for (_, name), path in group.others.items()}
+    others = group.others
     maps = [
         FittedMap(name, _image(path), records[path], _there(others.get(f"desc-std_{name}")))
         for name, path in group.maps.items()
         if _image(path).is_file()
     ]
     told = {
-        desc: [p for n, p in others.items() if n.startswith(f"desc-{desc}_")] for desc in ("status", "voxels")
+        desc: {n.removeprefix(f"desc-{desc}_"): p for n, p in others.items() if n.startswith(f"desc-{desc}_")}
+        for desc in ("status", "voxels")
     }
-    first = [path.name.rpartition("_")[2].removesuffix(".json") for path in told["status"]]
-    maps.sort(key=lambda m: (m.name not in first, m.name))
+    maps.sort(key=lambda m: (m.name not in told["status"], m.name))
     entities = {key: value for key, value in group.entities.items() if key != "mod"}
     return Series(
         model,
         entities,
         tuple(maps),
-        next((_image(p) for p in told["status"] if _image(p).is_file()), None),
-        next((records[p] for p in told["voxels"]), None),
+        next((_image(p) for p in told["status"].values() if _image(p).is_file()), None),
+        next((records[p] for p in told["voxels"].values()), None),
     )
 
 

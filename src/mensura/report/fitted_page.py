@@ -19,7 +19,7 @@ from mensura.report.orient import closest_axes
 from mensura.report.panels import Frame, Panel, panel_of
 from mensura.report.published import CAVEAT, published
 from mensura.report.ranges import kind_of, std_kind
-from mensura.report.references import dois
+from mensura.report.references import citation, dois
 from mensura.report.text import NOT_RECORDED, number, percent, plain, thousands
 from mensura.scan import BoolArray, FloatArray, Grid
 
@@ -75,34 +75,40 @@ def contents(seen: Read, root: Path | None) -> Iterator[tuple[FittedMap, Content
     series = seen.series
     where = tissues.find(series.record, series.entities, root)
     classes = tissues.segmentation(where, seen.grid, seen.inside)
-    status = _status(seen)
-    drawn = _voxels(series)
+    shared = {**_common(seen), **_provenance(series)}
     for fitted in series.maps:
         panels = _panels(fitted, seen)
         yield (
             fitted,
             {
+                **shared,
                 "title": _title(fitted, series),
                 "family": fitted.label,
-                "header": header(series),
                 "key_numbers": _key_numbers(panels, seen),
-                "notes": list(dict.fromkeys(str(text) for text in series.ours.get("Warnings") or ())),
                 "siblings": [
                     {"href": other.page, "label": other.name} for other in series.maps if other is not fitted
                 ],
                 "panels": panels,
                 "unit": panels[0].kind.unit,
-                "status": status,
                 "tissues": _tissues(fitted, panels[0], classes, seen),
-                "caveat": CAVEAT,
-                "voxels": drawn,
-                "voxel_words": _voxel_words(series),
-                "convention": CONVENTION,
-                "angle": closest_axes(seen.grid).angle,
-                "stride": max(seen.layout.strides),
-                **_provenance(series),
             },
         )
+
+
+def _common(seen: Read) -> Content:
+    """What the pages of all maps of a series show."""
+    series = seen.series
+    return {
+        "header": header(series),
+        "notes": list(dict.fromkeys(str(text) for text in series.ours.get("Warnings") or ())),
+        "status": _status(seen),
+        "caveat": CAVEAT,
+        "voxels": _voxels(series),
+        "voxel_words": _voxel_words(series),
+        "convention": CONVENTION,
+        "angle": closest_axes(seen.grid).angle,
+        "stride": max(seen.layout.strides),
+    }
 
 
 def title_of(entities: Mapping[str, str]) -> str:
@@ -207,6 +213,7 @@ def _tissues(fitted: FittedMap, panel: Panel, classes: tissues.Segmentation, see
         "words": classes.words,
         "published": told.words,
         "doi": told.doi,
+        "citation": citation(told.doi),
         "rows": rows,
         "ticks": curves.row_ticks(panel.scale),
         "all_bands": "; ".join(curves.band_words(band) for band in told.bands),

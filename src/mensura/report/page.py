@@ -52,7 +52,7 @@ def build_subject(
     """
     root = Path(out_dir)
     folder = folder_of(root, subject, session)
-    places = [folder / kind for kind in DATATYPES]
+    places = [folder / kind for kind in (*DATATYPES, "fmap", "dwi")]
     fitted = series_in(places)
     runs = runs_of(root, subject, session, needed=not fitted)
     whole = root / f"sub-{subject}{'' if session is None else f'_ses-{session}'}.html"

@@ -16,17 +16,21 @@ from mensura.scan import FloatArray
 USUAL = 3.0
 """The field strength, T, that stands in for one that is not recorded."""
 STD_SHARE = 0.05
-"""Of a map's range: the range of its standard deviation."""
+"""Of a map's range: the range of its standard deviation, unless the map has its own."""
 UNITS = {"percent": "%", "1": "relative", "arbitrary": "arbitrary"}
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A map's colours, its range at each field strength (T; one entry: the same at all), and how to read it."""
+    """A map's colours, its range at each field strength (T; one entry: the same at all), and how to read it.
+
+    `std`: the range of its standard deviation, as a share of its own.
+    """
 
     scale: str
     ranges: Mapping[float, tuple[float, float]]
     reading: str
+    std: float = STD_SHARE
 
 
 def _always(low: float, high: float) -> dict[float, tuple[float, float]]:
@@ -65,6 +69,25 @@ SHOWN: Mapping[str, Shown] = {
         "White-grey is nominal, red above, blue below. It should be smooth: anatomy in it is bias.",
     ),
     "RB1map": Shown("diverging", _always(0.5, 1.5), "Sensitivity of the receive coils; it should be smooth."),
+    "UNIT1": Shown("grey", _always(-0.5, 0.5), "Uniform image: white matter is bright, fluid dark."),
+    "PDmap": Shown(
+        "grey", _always(40, 110), "Water, by which white matter is set to 69 %; fluid is near 100 %."
+    ),
+    "MTVmap": Shown("heat", _always(0, 50), "What is not water."),
+    "R2primemap": Shown(
+        "heat",
+        {1.5: (0, 15), 3.0: (0, 30), 7.0: (0, 70)},
+        "What static fields dephase, and a spin echo undoes.",
+        std=0.15,
+    ),
+    "model-DTI_param-fa_dwimap": Shown("grey", _always(0, 1), "Bright where diffusion has a direction."),
+    **dict.fromkeys(
+        (
+            *(f"model-DTI_param-{name}_dwimap" for name in ("md", "ad", "rd")),
+            "model-monoexponential_param-adc_dwimap",
+        ),
+        Shown("water", _always(0, 0.003), "Fluid is bright; water diffuses freely there."),
+    ),
     "IEmap": Shown("water", _always(0.5, 1.1), "1 is a perfect inversion; low where the pulse fell short."),
     "MTRmap": Shown("heat", _always(0, 60), "High where macromolecules are: white matter is bright."),
     "MTsat": Shown("heat", _always(0, 4), "High where macromolecules are, with T1 and B1 taken out."),
@@ -92,13 +115,14 @@ def kind_of(fitted: FittedMap, field: float | None, values: FloatArray) -> tuple
 def std_kind(kind: MapKind) -> MapKind:
     """How the standard deviation of a map is shown."""
     low, high = kind.scale.low, kind.scale.high
+    share = SHOWN[kind.name].std if kind.name in SHOWN else STD_SHARE
     return MapKind(
         f"{kind.key}-std",
         f"desc-std_{kind.name}",
         "Its standard deviation",
         kind.unit,
-        Scale("heat", 0.0, float(f"{STD_SHARE * (high - min(low, 0.0)):.2g}")),
-        f"Expected error of each voxel, as the fit tells it, from 0 to {STD_SHARE:.0%} of the map's range.",
+        Scale("heat", 0.0, float(f"{share * (high - min(low, 0.0)):.2g}")),
+        f"Expected error of each voxel, as the fit tells it, from 0 to {100 * share:g} % of the map's range.",
     )
 
 

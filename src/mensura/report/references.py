@@ -56,6 +56,14 @@ CITATIONS: dict[str, str] = {
         "quantitative susceptibility mapping for clinical research in the brain: a consensus of the ISMRM "
         "electro-magnetic tissue properties study group. Magn Reson Med 2024;91:1834–1862."
     ),
+    "10.1002/mrm.22522": (
+        "Cox EF, Gowland PA. Simultaneous quantification of T2 and T′2 using a combined gradient echo-spin "
+        "echo sequence at ultrahigh field. Magn Reson Med 2010;64:1440–1445."
+    ),
+    "10.1007/s10334-008-0104-8": (
+        "Wright PJ, Mougin OE, Totman JJ, et al. Water proton T1 measurements in brain tissue at 7, 3, and "
+        "1.5 T using IR-EPI, IR-TSE, and MPRAGE: results and optimization. MAGMA 2008;21:121–130."
+    ),
     "10.1002/nbm.1670": (
         "Liu T, Khalidov I, de Rochefort L, et al. A novel background field removal method for MRI using "
         "projection onto dipole fields (PDF). NMR Biomed 2011;24:1129–1136."

@@ -18,7 +18,7 @@ NAME = re.compile(
 )
 FIRST = ("Chimap", "desc-std_Chimap", "desc-local_fieldmap", "R2starmap")
 
-DATATYPES = ("anat", "func", "fmap")
+DATATYPES = ("anat", "func")
 
 Record = Mapping[str, Any]
 

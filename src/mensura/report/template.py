@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ HERE = Path(__file__).parent
 
 def render(template: str, content: Mapping[str, Any]) -> str:
     """The name of a template and what it shows → the page, self-contained, everything escaped."""
+    made: str = _environment().get_template(template).render(content)
+    return made
+
+
+@cache
+def _environment() -> Any:
+    """The templates and the words they all know, read and compiled once."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -25,4 +33,4 @@ def render(template: str, content: Mapping[str, Any]) -> str:
     environment.globals["not_recorded"] = NOT_RECORDED
     environment.globals["style"] = (HERE / "style.css").read_text("utf-8")
     environment.globals["report_version"] = mensura.__version__
-    return environment.get_template(template).render(content)
+    return environment
