@@ -92,6 +92,8 @@ def recovering(folder: Path) -> Path:
     phase.flat[:2] = -np.pi, np.pi
     nifti.write(folder / "size.nii.gz", np.abs(signal).astype(np.float32), GRID)
     nifti.write(folder / "phase.nii.gz", np.rint(phase / np.pi * 2047.5 + 2047.5).astype(np.float32), GRID)
+    nifti.write(folder / "real.nii.gz", (signal * turn).real.astype(np.float32), GRID)
+    nifti.write(folder / "imaginary.nii.gz", (signal * turn).imag.astype(np.float32), GRID)
     nifti.write(folder / "few.nii.gz", phase[..., :3].astype(np.float32), GRID)
     return folder
 
@@ -99,22 +101,28 @@ def recovering(folder: Path) -> Path:
 TIMES = ("--inversion-times", *map(str, TI))
 
 
-def test_phase_makes_the_images_complex(recovering: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    more = (*TIMES, "--phase", "@/phase.nii.gz", "--polarity", "complex", "--mask", "@/mask.nii.gz")
-    assert fit(recovering, *more, images=("size",), model="inversion_recovery") == 0
-    assert "one full circle" in capsys.readouterr().out
+@pytest.mark.parametrize(("images", "part"), [("size", "phase"), ("real", "imaginary")])
+def test_phase_makes_the_images_complex(
+    recovering: Path, images: str, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = (*TIMES, f"--{part}", f"@/{part}.nii.gz", "--polarity", "complex", "--mask", "@/mask.nii.gz")
+    assert fit(recovering, *more, images=(images,), model="inversion_recovery") == 0
+    assert ("one full circle" in capsys.readouterr().out) == (part == "phase")
     mask = nifti.read(recovering / "mask.nii.gz").data > 0
     for name, true in (("T1map", 1.2), ("IEmap", 0.9)):
         assert np.allclose(nifti.read(recovering / "out" / f"{name}.nii.gz").data[mask], true, rtol=3e-3)
     record = json.loads((recovering / "out" / "T1map.json").read_text())
-    assert any(source.endswith("phase.nii.gz") for source in record["Sources"])
+    assert any(source.endswith(f"{part}.nii.gz") for source in record["Sources"])
 
 
 def test_phase_that_does_not_fit_is_told(recovering: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for phase, says in (("few", "4 images but 3 of phase"), ("other", "has shape")):
+    for phase, says in (("few", "4 images but 3 of --phase"), ("other", "has shape")):
         more = (*TIMES, "--phase", f"@/{phase}.nii.gz")
         assert fit(recovering, *more, images=("size",), model="inversion_recovery") == 2
         assert says in capsys.readouterr().err
+    both = ("--phase", "@/phase.nii.gz", "--imaginary", "@/phase.nii.gz")
+    assert fit(recovering, *TIMES, *both, images=("size",), model="inversion_recovery") == 2
+    assert "leave one out" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         fit(recovering, *PROTOCOL, "--phase", "@/phase.nii.gz")
 

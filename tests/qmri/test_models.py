@@ -286,6 +286,12 @@ def test_phase_at_all_times_is_that_of_the_signs() -> None:
     np.testing.assert_allclose(without, t1.inversion_recovery(np.abs(signed), TI).maps["T1map"][0], rtol=1e-5)
 
 
+def test_a_complex_point_that_is_missing_is_missing_in_both_parts() -> None:
+    signal, truth, fitted = complex_recovery()
+    signal[:, 1] = np.nan
+    np.testing.assert_allclose(fitted(signal).maps["T1map"][0], truth["T1map"], rtol=1e-3)
+
+
 def test_three_inversion_times_suffice_with_phase() -> None:
     signal, truth, _ = complex_recovery()
     found = t1.inversion_recovery(signal[:, [0, 3, 6]], [TI[i] for i in (0, 3, 6)], repetition_time=6.0)

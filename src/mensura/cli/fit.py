@@ -28,6 +28,10 @@ examples:
   mensura models
   mensura models inversion_recovery
 """
+COMPLEX = {
+    "phase": "phase of the images, in their order: makes them complex",
+    "imaginary": "imaginary parts of the images, which are then the real parts",
+}
 USAGE = "mensura fit MODEL --images FILE … -o DIR [options]"
 
 
@@ -73,10 +77,8 @@ def _fill_model(command: Parser, model: Any) -> None:
     if model.takes_b1:
         group.add_argument("--b1", type=Path, metavar="FILE", help="transmit field: around 1, or in percent")
     if model.takes_phase:
-        group.add_argument(
-            "--phase", nargs="+", type=Path, default=(), metavar="FILE",
-            help="phase of the images, in their order: makes them complex",
-        )  # fmt: skip
+        for name, help in COMPLEX.items():
+            group.add_argument(f"--{name}", nargs="+", type=Path, default=(), metavar="FILE", help=help)
     fill_parameters(group, model, list(model.method.parameters))
 
 
@@ -159,9 +161,9 @@ def _fit(arguments: argparse.Namespace) -> int:
         given.get("b1"),
         arguments.mask,
         arguments.command_line,
-        given.get("phase", ()),
-        arguments.field_strength,
-        arguments.segmentation,
+        field_strength=arguments.field_strength,
+        segmentation=arguments.segmentation,
+        **{name: given.get(name, ()) for name in COMPLEX},
     )
     fit_watched(request, arguments.out)
     if not arguments.no_report:

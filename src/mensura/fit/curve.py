@@ -24,7 +24,10 @@ MARGIN = 0.04
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points (k,) or (…, k), the signal of n voxels there (n, k), the ends of its interval, NaN without an error."""
+    """Points (k,) or those of the design, the signal of n voxels there (n, k), and the ends of its interval.
+
+    Both ends are NaN where no error is known.
+    """
 
     points: Doubles
     signal: Doubles

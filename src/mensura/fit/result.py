@@ -32,6 +32,22 @@ def either(which: NDArray[np.bool_], one: T, other: T) -> T:
     return type(one)(**{name: chosen(name) for name in type(one).__dataclass_fields__})  # type: ignore[attr-defined]
 
 
+def replaced(one: T, which: NDArray[np.intp], others: T) -> T:
+    """A record of arrays (n, …) → the same with some of its voxels from another, which holds just these.
+
+    What is no array stays.
+    """
+
+    def put(name: str) -> Any:
+        a = getattr(one, name)
+        if isinstance(a, np.ndarray):
+            a = a.copy()
+            a[which] = getattr(others, name)
+        return a
+
+    return type(one)(**{name: put(name) for name in type(one).__dataclass_fields__})  # type: ignore[attr-defined]
+
+
 class Status(IntEnum):
     """How the fit of a voxel ended; every code but OK goes with a value that is not a number."""
 
@@ -100,15 +116,6 @@ class Fit:
         }
         design = None if self.design is None else self.design.part(which)
         return replace(self, design=design, **arrays)
-
-    def replaced(self, which: NDArray[Any], other: Fit) -> Fit:
-        """With another fit of some of the voxels, by the same parameters; the design stays."""
-        arrays: dict[str, Any] = {}
-        for name, mine in vars(self).items():
-            if isinstance(mine, np.ndarray):
-                arrays[name] = mine.copy()
-                arrays[name][which] = getattr(other, name)
-        return replace(self, **arrays)
 
     def maps(self, mask: BoolArray, parameter: int) -> tuple[FloatArray, FloatArray, NDArray[np.uint8]]:
         """The mask whose voxels were fitted → volumes of one parameter, its standard deviation and the status.

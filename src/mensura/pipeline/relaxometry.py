@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,8 @@ LABELS = {
 class Request:
     """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters.
 
-    `phase` makes the images complex, whose magnitudes they then are. `field_strength` (T; else that of the images'
-    sidecars) and `segmentation` are for the report alone.
+    `phase` or `imaginary` makes the images complex, whose magnitudes or real parts they then are. `field_strength`
+    (T; else that of the images' sidecars) and `segmentation` are for the report alone.
     """
 
     model: str
@@ -75,6 +75,7 @@ class Request:
     mask: Path | None = None
     command: str = ""
     phase: Sequence[Path] = ()
+    imaginary: Sequence[Path] = ()
     field_strength: float | None = None
     segmentation: Path | None = None
 
@@ -99,20 +100,25 @@ def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -
     """Fits the model in every voxel of the mask and writes its maps, all or none. ScanError for what cannot be used."""
     began = time.perf_counter()
     model = entry(request.model)
-    image = nifti.stack(list(request.images))
     remarks: list[str] = []
+    image = _complex(request, nifti.stack(list(request.images)), remarks)
     mask = _mask(request, image, remarks)
     refuse_negative(model, request.images, image.data[mask])
     given: dict[str, Any] = given_parameters(model, request.parameters)
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
-    signals = _signals(request, model, image, remarks)[mask]
+    signals = image.data[mask]
     estimates: Estimates = model.method.function(signals, *positional, **given, **watched(model, monitor))
     estimates, said = with_density(model, estimates, (image, mask), request.mask is not None)
     remarks += said
     varied = {model.varied: positional[0]} if positional else {}
-    sources = [*request.images, *request.phase, *(p for p in (request.b1, request.mask) if p is not None)]
+    sources = [
+        *request.images,
+        *request.phase,
+        *request.imaginary,
+        *(p for p in (request.b1, request.mask) if p is not None),
+    ]
     facts = {
         "Command": request.command,
         "Digests": {str(path): digest(path) for path in sources},
@@ -229,8 +235,10 @@ def bright(data: FloatArray) -> BoolArray:
 
 def refuse_negative(model: Model, paths: Sequence[Path], signals: FloatArray) -> None:
     """ScanError where a model takes magnitudes and one of the images (n, images) has negative values."""
+    if model.signed:
+        return
     shares = np.mean(signals < 0, axis=0)
-    if model.signed or not np.max(shares, initial=0) > NEGATIVE:
+    if not np.max(shares, initial=0) > NEGATIVE:
         return
     path = paths[int(np.argmax(shares)) if len(paths) == len(shares) else 0]
     raise ScanError(
@@ -238,20 +246,26 @@ def refuse_negative(model: Model, paths: Sequence[Path], signals: FloatArray) ->
     )
 
 
-def _signals(request: Request, model: Model, image: nifti.Image, remarks: list[str]) -> Any:
-    """The images, complex where there is phase. ScanError for phase that does not fit the images or the model."""
-    if not request.phase:
-        return image.data
-    if not model.takes_phase:
-        raise ScanError(f"the model {request.model} takes no phase; leave out --phase")
-    phase = nifti.stack(list(request.phase))
-    nifti.check_same_grid(phase, image)
-    count = phase.data.shape[3]
+def _complex(request: Request, image: nifti.Image, remarks: list[str]) -> nifti.Image:
+    """The images with their phase or imaginary part. ScanError for one that does not fit the images or the model."""
+    more = [*request.phase, *request.imaginary]
+    if not more:
+        return image
+    if request.phase and request.imaginary:
+        raise ScanError("phase and imaginary part were both given; leave one out")
+    name = "phase" if request.phase else "imaginary"
+    if not entry(request.model).takes_phase:
+        raise ScanError(f"the model {request.model} takes no complex images; leave out --{name}")
+    other = nifti.stack(more)
+    nifti.check_same_grid(other, image)
+    count = other.data.shape[3]
     if count != image.data.shape[3]:
-        raise ScanError(f"there are {image.data.shape[3]} images but {count} of phase; give one for each")
-    turned = to_radians(phase, beside(request.phase[0]))
+        raise ScanError(f"there are {image.data.shape[3]} images but {count} of --{name}; give one for each")
+    if request.imaginary:
+        return replace(image, data=image.data + 1j * other.data)
+    turned = to_radians(other, beside(more[0]))
     remarks += [f"phase: {turned.rule}", *turned.warnings]
-    return image.data * np.exp(1j * turned.data)
+    return replace(image, data=image.data * np.exp(1j * turned.data))
 
 
 def _b1(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.fit import Fit, Status
+from mensura.fit.result import replaced
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -52,7 +53,7 @@ class Estimates:
             maps[name] = new
         fit, theirs = self.fit, others.fit
         if fit is not None and theirs is not None and fit.values.shape[1] == theirs.values.shape[1]:
-            fit = fit.replaced(which, theirs)
+            fit = replaced(fit, np.flatnonzero(which), theirs)
         return replace(self, maps=maps, status=status, fit=fit)  # type: ignore[arg-type]
 
     def derived(self, name: str, value: Any, error: Any) -> Estimates:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
-from mensura.fit.result import either
+from mensura.fit.result import either, replaced
 from mensura.methods import Tunable
 from mensura.qmri import equations
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
@@ -125,7 +125,7 @@ def _signed(fit: Fit, points: Doubles, data: Doubles, how: tuple[Protocol, Mappi
         failed = np.flatnonzero((fit.status == Status.OUT_OF_BOUNDS) | (fit.status == Status.NOT_CONVERGED))
         turned = (points[1] > 0) & (points[1] <= longest)
         if failed.size:
-            fit = fit.replaced(failed, fitted(np.where(turned, -data[failed], data[failed])))
+            fit = replaced(fit, failed, fitted(np.where(turned, -data[failed], data[failed])))
     return fit
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -160,7 +159,8 @@ def _slopes(by_a: Any, by_b: Any, by_t1: Any) -> dict[int, Any]:
 def _recovered(points: Doubles, data: Any, polarity: str, how: How, most: float = np.inf) -> Fit:
     """The fit of complex or signed signals, or of magnitudes whose sign is to be found, with `most` efficiency."""
     if np.iscomplexobj(data) and polarity in ("auto", "complex"):
-        parts = np.concatenate([data.real, data.imag], axis=1)
+        known = np.isfinite(data)
+        parts = np.concatenate([np.where(known, part, np.nan) for part in (data.real, data.imag)], axis=1)
         return fit_voxels(COMPLEX_RECOVERY, np.tile(points, 2), parts, **how)
     if polarity == "complex" or (np.iscomplexobj(data) and polarity == "signed"):
         kind = "complex" if np.iscomplexobj(data) else "real"
@@ -293,15 +293,14 @@ def variable_flip_angle(
     the assumed T2 is not part of the standard deviation. Raises ScanError for fewer than two angles.
     """
     angles = _angles(flip_angles)
-    model, known = SPOILED, dict[str, Any](repetition_time=_seconds(repetition_time, "repetition time"))
+    known: dict[str, Any] = {"repetition_time": _seconds(repetition_time, "repetition time")}
     if b1 is not None:
         known["b1"] = np.asarray(b1, np.float64)
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     if spoiling_increment:
         spoiling = Spoiling(spoiling_increment, spoiling_t2, 1e-3 * spoiling_moment, 1e-6 * diffusivity)
-        model = replace(SPOILED, between=False)
         known["factor"] = tabulated(angles, known["repetition_time"], spoiling, known.get("b1"))
-    fit = fit_voxels(model, angles, signals, known=known, likelihood=likelihood, **how)
+    fit = fit_voxels(SPOILED, angles, signals, known=known, likelihood=likelihood, **how)
     return Estimates.of(fit, T1map=1, M0map=0)
 
 

@@ -38,7 +38,7 @@ B1 = Parameter("b1", "1", 0.4, 1.001, starts=16)
 """B1 above nominal looks like as much below: the train of 180° − x is that of 180° + x but for its size."""
 
 RefocusingAngle = Annotated[float, Tunable("rad", "nominal angle of the refocusing pulses")]
-T1Guess = Annotated[float, Tunable("s", "T1 of the tissue, which matters little")]
+T1Guess = Annotated[float, Tunable("s", "T1 that is assumed; matters where it is near T2")]
 
 
 def _decay(times: Any, m0: Any, t2: Any) -> Any:
@@ -108,10 +108,10 @@ def spin_echo_train(
     ] = "none",
     time_bandwidth: Annotated[
         tuple[float, float], Tunable("1", "time-bandwidth products of sinc pulses: excitation, refocusing")
-    ] = (3.0, 3.0),
+    ] = (2.0, 4.0),
     refocusing_width: Annotated[
         float, Tunable("1", "thickness that sinc pulses refocus, relative to the one they excite")
-    ] = 1.0,
+    ] = 2.0,
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
@@ -127,7 +127,8 @@ def spin_echo_train(
     slice profile it holds what that leaves of the angle, on average. With one it is B1 alone, and the signal is the
     sum over the slice of trains with the angles that the pulses make there (`sliced_trains`); unless it is given, a B1
     above 1 is then found as one below, with a T2 about 3 % too long. Close to 1 the echoes hardly tell B1: where the
-    fit fails, it is taken as 1, without an error.
+    fit fails, it is taken as 1, without an error. The default pulses, of 28 tried, left the least residual in trains of
+    two scanners and are wrong for a third (T2 a tenth too short): give the sequence's own, or compare residuals.
     Hennig 1991, doi:10.1002/cmr.1820030302; Lebel & Wilman 2010, doi:10.1002/mrm.22487. Differs from the latter in the
     pulses, which are Hann-windowed sincs, and in interpolating the sums, which are tabulated once per protocol.
     Raises ScanError for unequal spacing.
