@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import fit, maps, score, simulate
+from mensura.cli import export, fit, maps, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -27,6 +27,8 @@ examples:
       the same for NIfTI files
   mensura fit inversion_recovery --images ir.nii.gz --inversion-times 0.05 0.4 1.1 2.5 -o maps
       T1, T2, B1 or MT maps of a series of images; `mensura models` lists what can be fitted
+  mensura export maps --dicom dicom --source scan/dicom
+      maps as DICOM, in the study of the scan that they were made of
   mensura methods
       every method and parameter, with defaults, units and references
   mensura simulate head /data/head
@@ -105,6 +107,7 @@ USAGE = {
     "methods": "mensura methods [WHAT …] [--json]",
     "fit": fit.USAGE,
     "score": score.USAGE,
+    "export": export.USAGE,
 }
 METHODS = """\
 Every stage with its methods, in short; of a stage or method also parameters, defaults, units and references.
@@ -122,6 +125,7 @@ COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "methods": ("list methods, parameters and presets", METHODS, _fill_methods),
     "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, lambda _: None),
     "models": ("list the models of `fit`", fit.MODELS, fit.fill_models),
+    "export": ("write maps as DICOM", export.EXPORT, export.fill),
     "score": ("say how far a map is from its truth", score.SCORE, score.fill),
     "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),
 }
