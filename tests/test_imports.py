@@ -26,6 +26,7 @@ LEVEL = {
 ONLY_IN = {
     "nibabel": {"io"},
     "pydicom": {"io"},
+    "highdicom": {"io"},
     "isal": {"io"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
@@ -33,7 +34,7 @@ ONLY_IN = {
     "rich_argparse": {"cli"},
     "argparse": {"cli"},
 }
-HEAVY = ["numba", "scipy", "nibabel", "matplotlib", "jinja2", "ducc0", "isal", "llvmlite"]
+HEAVY = ["numba", "scipy", "nibabel", "matplotlib", "jinja2", "ducc0", "isal", "llvmlite", "pydicom", "highdicom"]
 
 
 def room(path: Path) -> str:

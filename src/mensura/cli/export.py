@@ -22,9 +22,15 @@ USAGE = "mensura export OUT_DIR --dicom DIR --source DICOM_DIR [options]"
 
 def fill(command: Parser) -> None:
     command.add_argument("out_dir", type=Path, help="folder of maps, as `run`, `qsm` or `fit` wrote it")
-    command.add_argument("--dicom", type=Path, required=True, metavar="DIR", help="folder for the DICOM files")
     command.add_argument(
-        "--source", type=Path, required=True, metavar="DICOM_DIR", help="DICOM images that the maps were made of"
+        "--dicom", type=Path, required=True, metavar="DIR", help="folder for the DICOM files"
+    )
+    command.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        metavar="DICOM_DIR",
+        help="DICOM images that the maps were made of",
     )
     command.add_argument(
         "--as", dest="kinds", nargs="+", choices=["pm", "mr"], default=["pm", "mr"],
@@ -33,8 +39,12 @@ def fill(command: Parser) -> None:
     command.add_argument(
         "--maps", nargs="+", default=[], metavar="NAME", help="only these (Chimap, desc-total_fieldmap …)"
     )
-    command.add_argument("--participant-label", default="", metavar="01", help="of a folder with several subjects")
-    command.add_argument("--session-label", default="", metavar="1", help="of a subject with several sessions")
+    command.add_argument(
+        "--participant-label", default="", metavar="01", help="of a folder with several subjects"
+    )
+    command.add_argument(
+        "--session-label", default="", metavar="1", help="of a subject with several sessions"
+    )
     command.set_defaults(action=_export)
 
 

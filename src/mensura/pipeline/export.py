@@ -67,7 +67,9 @@ def export(request: Request) -> list[Written]:
 def find(request: Request) -> list[Path]:
     """The maps that are to be written, of one subject and session; ScanError where there are none, or of several."""
     if not request.maps.is_dir():
-        raise ScanError(f"{request.maps} is not a folder; give the folder that `mensura run`, `qsm` or `fit` wrote")
+        raise ScanError(
+            f"{request.maps} is not a folder; give the folder that `mensura run`, `qsm` or `fit` wrote"
+        )
     found: dict[Path, tuple[str, str]] = {}
     for path in sorted(request.maps.rglob("*.nii*")):
         name = parse(path)
@@ -81,7 +83,9 @@ def find(request: Request) -> list[Path]:
     places = sorted(set(found.values()))
     if len(places) > 1:
         listed = ", ".join(f"sub-{sub}" + (f" ses-{ses}" if ses else "") for sub, ses in places[:5])
-        raise ScanError(f"{request.maps} holds maps of {listed}; choose one by --participant-label and --session-label")
+        raise ScanError(
+            f"{request.maps} holds maps of {listed}; choose one by --participant-label and --session-label"
+        )
     return list(found)
 
 
@@ -132,7 +136,9 @@ def _made(path: Path, record: dict[str, object]) -> datetime:
 
 
 def _about(derived: Derived, source: Source) -> str:
-    numbers = ", ".join(str(one.number) for one in source.series[:4]) + (", …" if len(source.series) > 4 else "")
+    numbers = ", ".join(str(one.number) for one in source.series[:4]) + (
+        ", …" if len(source.series) > 4 else ""
+    )
     where = "on the planes of" if source.same_planes else "on planes of its own, in the frame of reference of"
     what = f"{'standard deviation of ' if derived.deviation else ''}{derived.quantity.meaning}"
     return f"{derived.name}: {what} ({derived.unit.value}), {where} series {numbers}"

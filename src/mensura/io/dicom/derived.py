@@ -123,12 +123,24 @@ def comments(derived: Derived) -> str:
         "Distortion correction": derived.record.get("Acquisition", {}).get("NonlinearGradientCorrection"),
         "Sources": derived.record.get("Sources"),
     }
-    return ascii_text("\n".join(f"{key}: {_words(value)}" for key, value in told.items() if value not in (None, "")))
+    return ascii_text(
+        "\n".join(f"{key}: {_words(value)}" for key, value in told.items() if value not in (None, ""))
+    )
 
 
 def ascii_text(text: str) -> str:
     """Text that any character set can hold: Greek is spelled out, what is left over becomes a question mark."""
-    spelled = {"χ": "chi", "Δ": "Delta", "α": "alpha", "θ": "theta", "→": "->", "≥": ">=", "×": "x", "–": "-", "⁻": "-"}
+    spelled = {
+        "χ": "chi",
+        "Δ": "Delta",
+        "α": "alpha",
+        "θ": "theta",
+        "→": "->",
+        "≥": ">=",
+        "×": "x",
+        "–": "-",
+        "⁻": "-",
+    }
     for sign, words in spelled.items():
         text = text.replace(sign, words)
     return text.encode("ascii", "replace").decode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,9 @@ class Frames:
         across, down = np.array(self.orientation[:3]), np.array(self.orientation[3:])
         places = np.array(self.positions)
         count = len(places)
-        step = (places[-1] - places[0]) / (count - 1) if count > 1 else np.cross(across, down) * self.thickness
+        step = (
+            (places[-1] - places[0]) / (count - 1) if count > 1 else np.cross(across, down) * self.thickness
+        )
         found = np.eye(4)
         found[:3] = np.column_stack([across * self.spacing[1], down * self.spacing[0], step, places[0]])
         if np.abs(places[0] + np.arange(count)[:, None] * step - places).max() > TOLERANCE:
@@ -74,7 +77,9 @@ def fitted(frames: Frames, grid: Grid) -> Layout | None:
     if sorted(axes) != [0, 1, 2] or tuple(grid.shape[axis] for axis in axes) != sizes:
         return None
     backwards = tuple(bool(moved[row, axis] < 0) for row, axis in enumerate(axes))
-    corners = np.array([[n * (size - 1) for n, size in zip(c, sizes, strict=True)] for c in product((0, 1), repeat=3)])
+    corners = np.array(
+        [[n * (size - 1) for n, size in zip(c, sizes, strict=True)] for c in product((0, 1), repeat=3)]
+    )
     there = np.zeros_like(corners)
     for row, axis in enumerate(axes):
         there[:, axis] = sizes[row] - 1 - corners[:, row] if backwards[row] else corners[:, row]
@@ -91,11 +96,15 @@ def own(grid: Grid, name: str) -> Layout:
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     units = affine[:3, :3] / sizes
     if abs(units[:, 0] @ units[:, 1]) > 1e-4:
-        raise ScanError(f"{name}: rows and columns are not at right angles, as DICOM needs them; resample the map")
+        raise ScanError(
+            f"{name}: rows and columns are not at right angles, as DICOM needs them; resample the map"
+        )
     main = [int(np.argmax(np.abs(units[:, axis]))) for axis in (0, 1)]
     across, down = (0, 1) if main[0] < main[1] else (1, 0)
     signs = [1.0 if abs(units[2, axis]) < 0.7 else -1.0 for axis in (across, down)]
-    turns = [signs[n] * units[int(np.argmax(np.abs(units[:, a]))), a] < 0 for n, a in enumerate((across, down))]
+    turns = [
+        signs[n] * units[int(np.argmax(np.abs(units[:, a]))), a] < 0 for n, a in enumerate((across, down))
+    ]
     ways = [units[:, a] * (-1 if turn else 1) for a, turn in zip((across, down), turns, strict=True)]
     turns.append(bool(np.cross(*ways) @ units[:, 2] < 0))
     axes = (across, down, 2)
@@ -118,7 +127,9 @@ def overlap(frames: Frames, grid: Grid) -> bool:
     """Whether the middle of a grid lies in the box of the planes, or theirs in the box of the grid."""
     sizes = np.array([frames.shape[1], frames.shape[0], len(frames.positions)])
     ours, theirs = LPS @ grid.affine, frames.affine
-    return _inside(ours, np.array(grid.shape), theirs, sizes) or _inside(theirs, sizes, ours, np.array(grid.shape))
+    return _inside(ours, np.array(grid.shape), theirs, sizes) or _inside(
+        theirs, sizes, ours, np.array(grid.shape)
+    )
 
 
 def _inside(affine: Array, sizes: NDArray[np.int64], other: Array, bounds: NDArray[np.int64]) -> bool:
@@ -126,7 +137,7 @@ def _inside(affine: Array, sizes: NDArray[np.int64], other: Array, bounds: NDArr
     return bool(np.all((middle > -0.5) & (middle < bounds - 0.5)))
 
 
-def _placed(affine: Array, points: NDArray[np.float64] | NDArray[np.int64]) -> Array:
+def _placed(affine: NDArray[Any], points: NDArray[Any]) -> Array:
     found: Array = np.asarray(points, float) @ affine[:3, :3].T + affine[:3, 3]
     return found
 

@@ -19,7 +19,14 @@ KINDS = {"T1map": "T1 MAP", "T2map": "T2 MAP", "T2starmap": "T2_STAR MAP", "PDma
 """Third value of the image's type; others are OTHER."""
 PROTOCOL = (
     *("MagneticFieldStrength", "ImagingFrequency", "ImagedNucleus", "MRAcquisitionType", "SequenceName"),
-    *("RepetitionTime", "FlipAngle", "NumberOfAverages", "PixelBandwidth", "ReceiveCoilName", "TransmitCoilName"),
+    *(
+        "RepetitionTime",
+        "FlipAngle",
+        "NumberOfAverages",
+        "PixelBandwidth",
+        "ReceiveCoilName",
+        "TransmitCoilName",
+    ),
     *("InPlanePhaseEncodingDirection", "AcquisitionDate", "AcquisitionTime", "AcquisitionNumber"),
 )
 """Copied where the source has it, and all its images agree."""
@@ -100,13 +107,18 @@ IDENTITY = {
 def _protocol(image: Any, derived: Derived, source: Source) -> None:
     """How the source was acquired, where all of its images agree."""
     head = source.header
-    image.ImageType = ["DERIVED", "SECONDARY", KINDS.get(derived.suffix, "OTHER"), derived.suffix.upper()[:16]]
+    image.ImageType = [
+        "DERIVED",
+        "SECONDARY",
+        KINDS.get(derived.suffix, "OTHER"),
+        derived.suffix.upper()[:16],
+    ]
     image.ScanningSequence = head.get("ScanningSequence") or "RM"
     image.SequenceVariant = head.get("SequenceVariant") or "NONE"
     image.ScanOptions = head.get("ScanOptions") or ""
     image.MRAcquisitionType = head.get("MRAcquisitionType") or ""
     image.RepetitionTime = image.EchoTime = image.EchoTrainLength = None
-    image.PatientPosition = ""
+    image.PatientPosition = image.PositionReferenceIndicator = ""
     for key in PROTOCOL:
         values = [header.get(key) for header in source.headers]
         if values[0] not in (None, "") and all(value == values[0] for value in values):
@@ -135,7 +147,9 @@ def _numbers(image: Any, derived: Derived, source: Source, slope: str) -> None:
     image.ImageOrientationPatient = [_decimal(part) for part in frames.orientation]
 
 
-def _slice(common: Any, derived: Derived, source: Source, plane: tuple[int, NDArray[np.int16], list[Any]]) -> Any:
+def _slice(
+    common: Any, derived: Derived, source: Source, plane: tuple[int, NDArray[np.int16], list[Any]]
+) -> Any:
     from copy import copy
 
     index, stored, headers = plane

@@ -68,15 +68,11 @@ UNITS: Mapping[str, Concept] = {
     "mm2/s": Concept("mm2/s", "UCUM", "mm2/s"),
     "arbitrary": Concept("[arb'U]", "UCUM", "arbitrary unit"),
 }
-"""By the unit of the sidecar, written as in DICOM's list of units of images (CID 7181), which has ppm without brackets."""
+"""By the unit of the sidecar, written as in DICOM's own list (CID 7181), which has ppm without brackets."""
 
 METHODS: Mapping[str, Concept] = {
-    **dict.fromkeys(
-        ("inversion_recovery", "look_locker"), _dcm("126351", "T1 by Inversion Recovery")
-    ),
-    **dict.fromkeys(
-        ("variable_flip_angle", "despot1"), _dcm("126350", "T1 by Multiple Flip Angles")
-    ),
+    **dict.fromkeys(("inversion_recovery", "look_locker"), _dcm("126351", "T1 by Inversion Recovery")),
+    **dict.fromkeys(("variable_flip_angle", "despot1"), _dcm("126350", "T1 by Multiple Flip Angles")),
 }
 """Models that DICOM has a code for."""
 

@@ -18,6 +18,9 @@ NEEDED = {
     **dict.fromkeys(("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"), ""),
 }
 """What every image must hold, if only empty."""
+IDENTIFIED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+INDEX = "1.2.840.10008.1.3.10"
+"""Of a DICOMDIR, the list of a folder's files."""
 MAKER = "mensura"
 
 
@@ -65,14 +68,18 @@ def read_series(folder: Path) -> list[Series]:
     ScanError where there is none, or one is damaged. What this program wrote is no source.
     """
     if not folder.is_dir():
-        raise ScanError(f"{folder} is not a folder; give the folder of the DICOM images that the maps were made of")
+        raise ScanError(
+            f"{folder} is not a folder; give the folder of the DICOM images that the maps were made of"
+        )
     groups: dict[str, list[Any]] = defaultdict(list)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         header = _header(path)
         if header is not None:
             groups[str(header.SeriesInstanceUID)].append(header)
     if not groups:
-        raise ScanError(f"{folder} holds no DICOM images; give the folder of those that the maps were made of")
+        raise ScanError(
+            f"{folder} holds no DICOM images; give the folder of those that the maps were made of"
+        )
     found = [_series(sorted(headers, key=_order)) for headers in groups.values()]
     return sorted(found, key=lambda one: (one.number, str(one.headers[0].SeriesInstanceUID)))
 
@@ -98,7 +105,9 @@ def source_of(series: Sequence[Series], grid: Grid, name: str) -> Source:
 def _check_one(series: Sequence[Series], name: str) -> None:
     keys = {one.key for one in series}
     if len({study for study, _ in keys}) > 1:
-        raise ScanError(f"{name} lies on series of {len(keys)} studies; give the DICOM folder of its own study alone")
+        raise ScanError(
+            f"{name} lies on series of {len(keys)} studies; give the DICOM folder of its own study alone"
+        )
     if len(keys) > 1 or not next(iter(keys))[1]:
         raise ScanError(
             f"{name}: its series state {'no' if len(keys) == 1 else 'several'} frame of reference; give the DICOM "
@@ -116,9 +125,16 @@ def _header(path: Path) -> Any:
     except InvalidDicomError:
         return None
     except Exception as error:
-        raise ScanError(f"{path} is damaged ({error}); copy it again, or take it out of the folder") from error
-    if any(key not in header for key in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")):
+        raise ScanError(
+            f"{path} is damaged ({error}); copy it again, or take it out of the folder"
+        ) from error
+    if header.file_meta.get("MediaStorageSOPClassUID") == INDEX:
         return None
+    lacking = next((key for key in IDENTIFIED if key not in header), None)
+    if lacking:
+        raise ScanError(
+            f"{path} is damaged (it has no {lacking}); copy it again, or take it out of the folder"
+        )
     if "Rows" not in header or header.get("ManufacturerModelName") == MAKER:
         return None
     for key, value in NEEDED.items():
@@ -136,7 +152,9 @@ def _series(headers: Sequence[Any]) -> Series:
     if not planes or len({(p.shape, p.spacing) for p in planes}) > 1:
         return Series(tuple(headers), None)
     first = planes[0]
-    if any(max(abs(a - b) for a, b in zip(p.orientation, first.orientation, strict=True)) > 1e-4 for p in planes):
+    if any(
+        max(abs(a - b) for a, b in zip(p.orientation, first.orientation, strict=True)) > 1e-4 for p in planes
+    ):
         return Series(tuple(headers), None)
     places = in_order([position for plane in planes for position in plane.positions], first.orientation)
     frames = Frames(first.orientation, first.spacing, first.thickness, first.shape, tuple(places))
