@@ -34,7 +34,18 @@ ONLY_IN = {
     "rich_argparse": {"cli"},
     "argparse": {"cli"},
 }
-HEAVY = ["numba", "scipy", "nibabel", "matplotlib", "jinja2", "ducc0", "isal", "llvmlite", "pydicom", "highdicom"]
+HEAVY = [
+    "numba",
+    "scipy",
+    "nibabel",
+    "matplotlib",
+    "jinja2",
+    "ducc0",
+    "isal",
+    "llvmlite",
+    "pydicom",
+    "highdicom",
+]
 
 
 def room(path: Path) -> str:

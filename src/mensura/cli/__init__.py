@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import export, fit, maps, score, simulate
+from mensura.cli import export, fit, maps, rerun, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -29,6 +29,8 @@ examples:
       T1, T2, B1 or MT maps of a series of images; `mensura models` lists what can be fitted
   mensura export maps --dicom dicom --source scan/dicom
       maps as DICOM, in the study of the scan that they were made of
+  mensura rerun maps/sub-01/anat/sub-01_Chimap.json
+      repeats a map from its record and says whether it comes out the same, bit for bit
   mensura methods
       every method and parameter, with defaults, units and references
   mensura simulate head /data/head
@@ -108,6 +110,7 @@ USAGE = {
     "fit": fit.USAGE,
     "score": score.USAGE,
     "export": export.USAGE,
+    "rerun": rerun.USAGE,
 }
 METHODS = """\
 Every stage with its methods, in short; of a stage or method also parameters, defaults, units and references.
@@ -126,6 +129,7 @@ COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, lambda _: None),
     "models": ("list the models of `fit`", fit.MODELS, fit.fill_models),
     "export": ("write maps as DICOM", export.EXPORT, export.fill),
+    "rerun": ("repeat a map from its record", rerun.RERUN, rerun.fill),
     "score": ("say how far a map is from its truth", score.SCORE, score.fill),
     "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),
 }

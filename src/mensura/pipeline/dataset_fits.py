@@ -18,6 +18,7 @@ from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.files import digest, read_json
+from mensura.pipeline.record import called
 from mensura.pipeline.relaxometry import PERCENT, Outcome, bright, described, entry, outcome, write_maps
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.transmit import onto
@@ -113,10 +114,10 @@ class Fitting:
         self, series: ImageSeries, model: str, told: Values, of: tuple[Sequence[Path], Sequence[str]]
     ) -> dict[str, Any]:
         sources, remarks = of
-        digests = {path.name: digest(path) for path in sources}
-        record = described(model, told, {"Command": self.command, "Digests": digests, "Warnings": remarks})
-        uris = [bids.bids_uri(path, series.dataset) for path in sources]
-        return {**record, "Sources": uris, "SkullStripped": False}
+        digests = {bids.bids_uri(path, series.dataset): digest(path) for path in sources}
+        facts = {**called(self.command), "Digests": digests, "Warnings": remarks}
+        record = described(model, told, facts)
+        return {**record, "Sources": list(digests), "SkullStripped": False}
 
     def _namer(self, series: ImageSeries, maps: Sequence[str]) -> Callable[[str, str | None, str], Path]:
         """File names of the series' maps; `mod` tells a map from that of an earlier series."""
@@ -224,7 +225,7 @@ def _unchanged(sidecar: Path, record: Values) -> bool:
     if not sidecar.is_file():
         return False
     before, now = read_json(sidecar).get("Mensura", {}), record["Mensura"]
-    same = ("Version", "Model", "Digests", "Warnings")
+    same = ("Version", "Code", "Model", "Digests", "Warnings")
     plain = {n: list(v) if isinstance(v, tuple) else v for n, v in now["Parameters"].items()}
     return all(before.get(key) == now[key] for key in same) and before.get("Parameters") == plain
 

@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mensura.fit import Status
 from mensura.io import nifti
 from mensura.io.files import digest, write_json
 from mensura.pipeline.config import convert, nearest
+from mensura.pipeline.record import called, code_digest, versions
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
 from mensura.scan import BoolArray, FloatArray, ScanError
@@ -82,8 +84,8 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     varied = {model.varied: positional[0]} if positional else {}
     sources = [*request.images, *(p for p in (request.b1, request.mask) if p is not None)]
     facts = {
-        "Command": request.command,
-        "Digests": {str(path): digest(path) for path in sources},
+        **called(request.command),
+        "Digests": {str(path.resolve()): digest(path) for path in sources},
         "Warnings": remarks,
     }
     record = described(request.model, {**given, **varied}, facts)
@@ -209,6 +211,9 @@ def described(name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]
             "Version": __version__,
             "Model": name,
             "Parameters": {n: v if v != np.inf else "inf" for n, v in plain.items()},
+            "Versions": versions(),
+            "Code": code_digest(),
+            "Created": datetime.now(UTC).isoformat(timespec="seconds"),
             **facts,
         },
     }
@@ -231,7 +236,9 @@ def write_maps(
         files.append(path(name, desc, ".nii.gz"))
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         nifti.write(files[-1], volume, image.grid, image.header)
-        write_json(path(name, desc, ".json"), {"Description": about[0], "Units": about[1], **record})
+        ours = {**record["Mensura"], "Digest": digest(files[-1])}
+        told = {"Description": about[0], "Units": about[1], **record, "Mensura": ours}
+        write_json(path(name, desc, ".json"), told)
 
     for name, (values, errors) in estimates.maps.items():
         words = LABELS[name]

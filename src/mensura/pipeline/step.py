@@ -22,7 +22,7 @@ from mensura.io.files import read_json, write_json
 from mensura.io.header import Header
 from mensura.io.nifti import read, write
 from mensura.methods import Monitor
-from mensura.pipeline.record import Product, Record, Run, Task, merged, processing, sidecar, step_key
+from mensura.pipeline.record import Product, Record, Run, Task, called, merged, processing, sidecar, step_key
 from mensura.scan import Grid, ScanError, Volume
 
 Slices = tuple[slice, slice, slice]
@@ -282,7 +282,7 @@ def describe(ledger: Ledger, product: Product, record: dict[str, Any]) -> None:
     """The JSON beside a map that has been written."""
     assert ledger.path is not None
     image = ledger.path(product, ".nii.gz")
-    record["Mensura"] |= {"Digest": file_digest(image), "Command": ledger.command}
+    record["Mensura"] |= {"Digest": file_digest(image), **called(ledger.command)}
     record["Mensura"] |= {"Preset": ledger.preset} if ledger.preset else {}
     write_json(ledger.path(product, ".json"), {**record, **ledger.facts})
 
