@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import export, fit, maps, rerun, score, simulate
+from mensura.cli import check, export, fit, maps, rerun, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -27,6 +27,8 @@ examples:
       the same for NIfTI files
   mensura fit inversion_recovery --images ir.nii.gz --inversion-times 0.05 0.4 1.1 2.5 -o maps
       T1, T2, B1 or MT maps of a series of images; `mensura models` lists what can be fitted
+  mensura check /data/bids
+      what of a dataset can be mapped, and what its protocol is to be minded for
   mensura export maps --dicom dicom --source scan/dicom
       maps as DICOM, in the study of the scan that they were made of
   mensura rerun maps/sub-01/anat/sub-01_Chimap.json
@@ -109,6 +111,7 @@ USAGE = {
     "methods": "mensura methods [WHAT …] [--json]",
     "fit": fit.USAGE,
     "score": score.USAGE,
+    "check": check.USAGE,
     "export": export.USAGE,
     "rerun": rerun.USAGE,
 }
@@ -128,6 +131,7 @@ COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "methods": ("list methods, parameters and presets", METHODS, _fill_methods),
     "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, lambda _: None),
     "models": ("list the models of `fit`", fit.MODELS, fit.fill_models),
+    "check": ("say what of a BIDS dataset can be mapped", check.CHECK, check.fill),
     "export": ("write maps as DICOM", export.EXPORT, export.fill),
     "rerun": ("repeat a map from its record", rerun.RERUN, rerun.fill),
     "score": ("say how far a map is from its truth", score.SCORE, score.fill),

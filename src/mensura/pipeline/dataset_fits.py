@@ -165,6 +165,16 @@ class _Place:
         return join(self.entities)
 
 
+def hindrance(series: ImageSeries) -> str:
+    """What keeps a series from being fitted, in a sentence; "" where nothing does. Reads no image."""
+    try:
+        rule = _rule(series)
+        _protocol(series, rule, _ordered(series, rule))
+    except ScanError as error:
+        return str(error)
+    return ""
+
+
 def _rule(series: ImageSeries) -> Rule:
     if series.suffix == "MESE" and len(series.images) < SHORT_TRAIN:
         return Rule("spin_echo", "EchoTime")
