@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_validator import validator_errors
 from mensura.cli import main
 from mensura.io import nifti
 from mensura.phantom.study import write_study
@@ -62,6 +63,12 @@ def test_a_map_comes_out_the_same(study: Path, name: str, capsys: pytest.Capture
     assert main(["rerun", str(study / name)]) == 0
     assert "the same, bit for bit" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file()} == before
+
+
+def test_the_validator_finds_no_error(study: Path) -> None:
+    """Of derivatives that hold the maps of the QSM job beside fitted ones."""
+    assert (study / "maps/sub-01/anat/sub-01_desc-total_fieldmap.nii.gz").is_file()
+    assert validator_errors(study / "maps") == []
 
 
 @pytest.fixture

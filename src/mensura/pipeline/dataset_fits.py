@@ -50,8 +50,8 @@ RULES: Mapping[str, Rule] = {
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
 }
 """By BIDS suffix; those of the transmit field first, since others are corrected by them."""
-IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*")
-"""Maps that BIDS has no suffix for."""
+IGNORED = ("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_mod-*", "**/anat/*_TB1map.*")
+"""Maps that BIDS has no suffix for, or no such name: a second map of a kind, B1 of what is no field map."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 

@@ -22,7 +22,7 @@ from mensura.io.scans import Scan
 from mensura.io.series import SeriesScan
 from mensura.pipeline.config import Settings
 from mensura.pipeline.prepare import prepare
-from mensura.pipeline.products import PRODUCTS
+from mensura.pipeline.products import IGNORED, PRODUCTS
 from mensura.pipeline.qsm import Roots, maps
 from mensura.pipeline.record import Product
 from mensura.pipeline.step import Artifact, Ledger, Silent, Watcher, read_sidecar, settle
@@ -105,7 +105,7 @@ def ledger_of(job: Job, scan: Scan, watcher: Watcher, writer: Executor) -> Ledge
     """Where the steps of a job are written and remembered; its folder made a dataset if the scan is of one."""
     if job.run is not None:
         bids.write_dataset_description(job.out_dir, name="mensura maps", raw=job.run.dataset)
-        bids.write_bidsignore(job.out_dir)
+        bids.write_bidsignore(job.out_dir, IGNORED)
     return Ledger(
         path=job.path,
         header=scan.header,
