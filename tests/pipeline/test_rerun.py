@@ -165,3 +165,5 @@ def test_a_record_that_does_not_suffice_gets_a_sentence(
 def test_maps_are_not_repeated_over_themselves(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rerun", str(study / "fitted/T1map.json"), "-o", str(study / "fitted")]) == 2
     assert "another folder" in capsys.readouterr().err
+    assert main(["rerun", str(study / "fitted/T1map.json"), "-o", str(study / "single")]) == 2
+    assert "not empty" in capsys.readouterr().err

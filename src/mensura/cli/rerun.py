@@ -92,3 +92,5 @@ def _check_apart(out: Path, again: argparse.Namespace) -> None:
     before = again.out_dir if "out_dir" in again else again.out
     if out.resolve() == before.resolve():
         raise ScanError(f"{out} holds the maps that are to be repeated; choose another folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ScanError(f"{out} is not empty; choose a new folder")

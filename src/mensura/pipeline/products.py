@@ -94,7 +94,7 @@ IGNORED = (
     "*_fieldmap.*",
     "*_desc-combined_*",
     "*_desc-unwrapped_*",
-    "**/first-volume/",
+    "**/first-volume",
     "**/func/*map.*",
 )
 """What BIDS has no name for where it lies: fields without a magnitude, and beside χ; all echoes in one file; maps of a

@@ -127,7 +127,7 @@ def _moved(record: Record, path: Path) -> Path:
 
 def compare(record: Record, folder: Path) -> Verdict:
     """The map as it came out in a folder, beside the record and the map that it belongs to."""
-    made = next((path for path in sorted(folder.rglob(record.image.name))), None)
+    made = _again(record, folder)
     if made is None:
         return Verdict(False, f"{record.image.name} did not come out again", _remarks(record, None))
     remarks = _remarks(record, made)
@@ -138,6 +138,14 @@ def compare(record: Record, folder: Path) -> Verdict:
             False, f"{record.image.name} came out with another digest, and lies no more beside it", remarks
         )
     return _difference(record, made, remarks)
+
+
+def _again(record: Record, folder: Path) -> Path | None:
+    """The file of that name, in a folder of that name: a series over time has its first volume's maps below its own."""
+    found = sorted(
+        folder.rglob(record.image.name), key=lambda path: path.parent.name != record.image.parent.name
+    )
+    return found[0] if found else None
 
 
 def _difference(record: Record, made: Path, remarks: Sequence[str]) -> Verdict:
