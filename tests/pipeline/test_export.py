@@ -338,6 +338,38 @@ def test_a_second_export_replaces_its_own_and_nothing_else(written: Path, tmp_pa
     assert {path.name for path in (tmp_path / "dicom" / "T1map").iterdir()} == {"pm"}
 
 
+def test_an_outlier_does_not_cost_the_others_their_digits(written: Path, tmp_path: Path) -> None:
+    """A value a billion times too large is left out of the MR images, which say so, and is in the Parametric Map."""
+    values = scan.write_map(tmp_path / "maps", "M0map", Units="arbitrary")
+    values[2, 2, 2] = 1e9
+    nifti.write(tmp_path / "maps" / "M0map.nii.gz", values, scan.grid())
+    assert export(tmp_path, "dicom", source=str(written / "scan")) == 0
+    slices = [pydicom.dcmread(path) for path in sorted((tmp_path / "dicom" / "M0map" / "mr").iterdir())]
+    stored = np.stack([one.pixel_array for one in slices])
+    slope, true = float(slices[0].RescaleSlope), values[:, ::-1].transpose(2, 1, 0)
+    missing = stored == slices[0].PixelPaddingValue
+    np.testing.assert_array_equal(missing, np.isnan(true) | (true == 1e9))
+    assert np.abs(stored * slope - true)[~missing].max() < 1e-3
+    assert "1 values are too large" in slices[0].ImageComments
+    image = highdicom.imread(tmp_path / "dicom" / "M0map" / "pm" / "0001.dcm")
+    assert np.nanmax(image.get_volume(dtype=np.float32).array) == np.float32(1e9)
+
+
+def test_words_that_dicom_does_not_allow_are_not_copied(tmp_path: Path) -> None:
+    """As scanners and anonymisers write them: a sex of 0, a code in small letters, a date in words."""
+    scan.write_scan(tmp_path / "scan")
+    with pydicom.config.disable_value_validation():
+        for path in (tmp_path / "scan").glob("*.dcm"):
+            image = pydicom.dcmread(path)
+            image.PatientSex, image.BodyPartExamined, image.StudyDate = "0", "Brain", "yesterday"
+            image.save_as(path)
+    scan.write_map(tmp_path / "maps", "T1map")
+    assert export(tmp_path, "dicom") == 0
+    made = pydicom.dcmread(tmp_path / "dicom" / "T1map" / "pm" / "0001.dcm")
+    assert (made.PatientID, made.PatientSex, made.StudyDate) == ("P-1", "", "")
+    assert "BodyPartExamined" not in made
+
+
 def test_what_was_written_is_no_source(written: Path, tmp_path: Path) -> None:
     shutil.copytree(written / "scan", tmp_path / "scan")
     shutil.copytree(written / "dicom", tmp_path / "scan" / "maps")

@@ -106,7 +106,7 @@ def describe(image: Any, derived: Derived, source: Source) -> None:
     image.ContentDate = image.SeriesDate = image.InstanceCreationDate = date
     image.ContentTime = image.SeriesTime = image.InstanceCreationTime = time
     image.BurnedInAnnotation = "NO"
-    image.ImageComments = comments(derived)[:10240]
+    image.ImageComments = comments(derived)[:10000]
     block = image.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
     block.add_new(0x01, "UT", json.dumps(derived.record, ensure_ascii=True))
 

@@ -15,6 +15,8 @@ MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 LARGEST = 32767
 MISSING = -32768
 """What a voxel without a value holds, as the padding value says."""
+OUTLYING = 20
+"""Times the 99th percentile: what is beyond is left to the Parametric Map."""
 KINDS = {"T1map": "T1 MAP", "T2map": "T2 MAP", "T2starmap": "T2_STAR MAP", "PDmap": "DENSITY MAP"}
 """Third value of the image's type; others are OTHER."""
 PROTOCOL = (
@@ -38,7 +40,7 @@ def mr_images(derived: Derived, source: Source, number: int) -> Iterator[Any]:
     DICOM PS3.3 A.4, extended by rescaling and the real-world value mapping. A voxel without a value holds the
     padding value.
     """
-    slope = rescale_slope(derived)
+    slope = rescale_slope(limit(derived))
     stored = source.layout.cut(derived.values)
     common = _common(derived, source, number, slope)
     sources = _by_plane(source)
@@ -46,19 +48,26 @@ def mr_images(derived: Derived, source: Source, number: int) -> Iterator[Any]:
         yield _slice(common, derived, source, (index, whole(plane, float(slope)), sources[index]))
 
 
-def rescale_slope(derived: Derived) -> str:
+def limit(derived: Derived) -> float:
+    """The largest value that is written: the map's own, but for an outlier that would cost all others their digits."""
+    values = np.abs(derived.values[np.isfinite(derived.values) & (derived.values != 0)])
+    if not values.size:
+        return 1.0
+    return float(min(values.max(), OUTLYING * np.quantile(values, 0.99)))
+
+
+def rescale_slope(most: float) -> str:
     """The slope as it is written, a decimal of 16 letters at most, so that the largest value just fits."""
     from pydicom.valuerep import format_number_as_ds
 
-    most = max(abs(part) for part in derived.range) or 1.0
     return format_number_as_ds(most / LARGEST * (1 + 1e-9))
 
 
 def whole(values: NDArray[np.float32], slope: float) -> NDArray[np.int16]:
-    """Values → whole numbers of which each is within half a slope; what is no number becomes the padding value."""
-    finite = np.isfinite(values)
-    scaled = np.rint(np.where(finite, values, 0).astype(np.float64) / slope)
-    return np.where(finite, np.clip(scaled, -LARGEST, LARGEST), MISSING).astype(np.int16)
+    """Values → whole numbers of which each is within half a slope; what is no number, or too large, is padding."""
+    with np.errstate(invalid="ignore"):
+        scaled = np.rint(values.astype(np.float64) / slope)
+        return np.where(np.abs(scaled) <= LARGEST, scaled, MISSING).astype(np.int16)
 
 
 def _common(derived: Derived, source: Source, number: int, slope: str) -> Any:
@@ -88,6 +97,11 @@ def _common(derived: Derived, source: Source, number: int, slope: str) -> Any:
     _protocol(image, derived, source)
     _numbers(image, derived, source, slope)
     describe(image, derived, source)
+    beyond = int((np.abs(derived.values) > float(slope) * (LARGEST + 0.5)).sum())
+    if beyond:
+        image.ImageComments += (
+            f"\n{beyond} values are too large for these whole numbers; see the Parametric Map"
+        )
     return image
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ NEEDED = {
     **dict.fromkeys(("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"), ""),
 }
 """What every image must hold, if only empty."""
+WORDS = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM")
+"""Kinds of values that are text, with rules of their own."""
 IDENTIFIED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 INDEX = "1.2.840.10008.1.3.10"
 """Of a DICOMDIR, the list of a folder's files."""
@@ -72,10 +75,12 @@ def read_series(folder: Path) -> list[Series]:
             f"{folder} is not a folder; give the folder of the DICOM images that the maps were made of"
         )
     groups: dict[str, list[Any]] = defaultdict(list)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        header = _header(path)
-        if header is not None:
-            groups[str(header.SeriesInstanceUID)].append(header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            header = _header(path)
+            if header is not None:
+                groups[str(header.SeriesInstanceUID)].append(header)
     if not groups:
         raise ScanError(
             f"{folder} holds no DICOM images; give the folder of those that the maps were made of"
@@ -137,10 +142,35 @@ def _header(path: Path) -> Any:
         )
     if "Rows" not in header or header.get("ManufacturerModelName") == MAKER:
         return None
+    return _sound(header)
+
+
+def _sound(header: Any) -> Any:
+    """A header without the words that DICOM does not allow, which no image can be written with; empty where needed."""
+    for tag in list(header.keys()):
+        if not tag.is_private and not _valid(header, tag):
+            del header[tag]
+    if header.get("PatientSex", "") not in ("M", "F", "O"):
+        header.PatientSex = ""
     for key, value in NEEDED.items():
         if key not in header:
             setattr(header, key, value)
     return header
+
+
+def _valid(header: Any, tag: Any) -> bool:
+    """Whether an element holds what its kind of word allows; binary numbers and identifiers are taken as they are."""
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
+
+    try:
+        element = header[tag]
+        for value in element.value if element.VM > 1 else [element.value]:
+            if element.VR in WORDS and value is not None:
+                validate_value(element.VR, str(value), RAISE)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _order(header: Any) -> tuple[int, str]:
