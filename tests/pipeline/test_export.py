@@ -18,7 +18,7 @@ from pydicom.sr.codedict import codes
 
 from mensura.cli import main
 from mensura.io import nifti
-from mensura.io.dicom.quantities import OWN, QUANTITIES, UNITS
+from mensura.io.dicom.quantities import OWN, QUANTITIES, UNITS, key_of
 from mensura.pipeline.products import PRODUCTS
 from mensura.pipeline.relaxometry import LABELS
 from mensura.qmri.models import MODELS
@@ -143,7 +143,7 @@ def test_every_map_has_a_code_and_every_unit_too() -> None:
     """Whatever a model or a step of the chain makes can be written; codes are those of DICOM's dictionary."""
     names = {*LABELS, *(name for model in MODELS.values() for name in model.produces)}
     chain = {p for step in PRODUCTS.values() for p in step.values() if p.suffix.endswith("map")}
-    assert names | {p.suffix for p in chain} <= set(QUANTITIES)
+    assert {key_of(name) for name in names} | {p.suffix for p in chain} <= set(QUANTITIES)
     units = {unit for model in MODELS.values() for unit in model.produces.values()} | {p.unit for p in chain}
     assert units <= set(UNITS)
     known = {c.value: c.meaning for c in (getattr(codes.DCM, k) for k in codes.DCM.dir())}
@@ -326,6 +326,24 @@ def test_a_subject_of_several_is_chosen(tmp_path: Path) -> None:
     two_subjects(tmp_path)
     assert export(tmp_path, "dicom", "--participant-label", "02", "--as", "mr") == 0
     assert {path.name for path in (tmp_path / "dicom").iterdir()} == {"sub-02_T1map"}
+
+
+def test_maps_of_one_name_are_not_mixed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first volume of a series over time has the series' names; other folders must be told apart by the user."""
+    scan.write_scan(tmp_path / "scan")
+    for place in ("", "first-volume"):
+        scan.write_map(tmp_path / "maps" / place, "Chimap", Units="ppm")
+    assert export(tmp_path, "dicom", "--as", "pm") == 0
+    scan.write_map(tmp_path / "maps" / "other", "Chimap", Units="ppm")
+    assert export(tmp_path, "again") == 2
+    assert "have the same name" in capsys.readouterr().err
+
+
+def test_a_map_of_a_tensor_is_told_by_its_parameter(written: Path, tmp_path: Path) -> None:
+    scan.write_map(tmp_path / "maps", "sub-01_model-DTI_param-fa_desc-std_dwimap", Units="1")
+    assert export(tmp_path, "dicom", source=str(written / "scan")) == 0
+    found = quantity(pydicom.dcmread(next((tmp_path / "dicom").rglob("pm/*.dcm"))))
+    assert (found["Quantity"].CodeValue, found["Derivation"].CodeValue) == ("110808", "113061")
 
 
 def test_a_second_export_replaces_its_own_and_nothing_else(written: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mensura.io import nifti
 from mensura.io.bids_names import parse
 from mensura.io.dicom.derived import Derived
-from mensura.io.dicom.quantities import QUANTITIES
+from mensura.io.dicom.quantities import QUANTITIES, key_of
 from mensura.io.dicom.source import Series, Source, read_series, source_of
 from mensura.io.dicom.write import KINDS, write_map
 from mensura.io.files import digest, read_json, staged
@@ -18,6 +18,8 @@ from mensura.scan import ScanError
 
 SHOWN = ("", "total", "local", "std")
 """Maps by their `desc`: the map itself, the fields, and standard deviations, which go with them."""
+BELOW = "first-volume"
+"""Where a series over time has the maps of its first volume, whose names are those of the series."""
 STANDARD_SPACE = 3
 """Orientation codes from here on are those of an atlas, not of the scanner."""
 
@@ -73,7 +75,9 @@ def find(request: Request) -> list[Path]:
     found: dict[Path, tuple[str, str]] = {}
     for path in sorted(request.maps.rglob("*.nii*")):
         name = parse(path)
-        if name is None or name.suffix not in QUANTITIES or name.entities.get("desc", "") not in SHOWN:
+        if name is None or name.entities.get("desc", "") not in SHOWN or path.parent.name == BELOW:
+            continue
+        if key_of(_short(path)) not in QUANTITIES:
             continue
         place = name.entities.get("sub", ""), name.entities.get("ses", "")
         if _wanted(request, place) and (not request.names or _short(path) in request.names):
@@ -86,7 +90,19 @@ def find(request: Request) -> list[Path]:
         raise ScanError(
             f"{request.maps} holds maps of {listed}; choose one by --participant-label and --session-label"
         )
+    _check_apart(list(found))
     return list(found)
+
+
+def _check_apart(paths: Sequence[Path]) -> None:
+    """Every map has a name of its own; ScanError names two that have not."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.name in seen:
+            raise ScanError(
+                f"{seen[path.name]} and {path} have the same name; give the folder of one of them"
+            )
+        seen[path.name] = path
 
 
 def _wanted(request: Request, place: tuple[str, str]) -> bool:
@@ -104,7 +120,9 @@ def _short(path: Path) -> str:
     """A map's name without its subject: Chimap, desc-total_fieldmap, mod-VFA_T1map."""
     name = parse(path)
     assert name is not None
-    kept = [f"{key}-{name.entities[key]}" for key in ("mod", "desc") if key in name.entities]
+    kept = [
+        f"{key}-{name.entities[key]}" for key in ("mod", "model", "param", "desc") if key in name.entities
+    ]
     return "_".join([*kept, name.suffix])
 
 

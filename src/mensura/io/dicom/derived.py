@@ -44,7 +44,7 @@ class Derived:
 
     @property
     def quantity(self) -> Concept:
-        return quantities.QUANTITIES[self.suffix]
+        return quantities.QUANTITIES[quantities.key_of(self.name)]
 
     @property
     def unit(self) -> Concept:

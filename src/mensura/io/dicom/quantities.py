@@ -45,16 +45,25 @@ QUANTITIES: Mapping[str, Concept] = {
     "kepmap": _dcm("126313", "kep"),
     "vemap": _dcm("126314", "ve"),
     "vpmap": _dcm("126331", "vp"),
-    "ADCmap": _dcm("113041", "Apparent Diffusion Coefficient"),
     "TB1map": _own("TB1", "Transmit field relative to nominal"),
     "M0map": _own("M0", "Signal at full magnetization"),
     "MTsat": _own("MTSAT", "Magnetization transfer saturation"),
     "MWFmap": _own("MWF", "Myelin water fraction"),
+    "param-adc_dwimap": _dcm("113041", "Apparent Diffusion Coefficient"),
+    "param-fa_dwimap": _dcm("110808", "Fractional Anisotropy"),
+    "param-md_dwimap": _own("MD", "Mean diffusivity"),
+    "param-ad_dwimap": _own("AD", "Axial diffusivity"),
+    "param-rd_dwimap": _own("RD", "Radial diffusivity"),
+    "param-s0_dwimap": _own("S0", "Signal without diffusion weighting"),
+    "R2primemap": _own("R2PRIME", "R2*, less R2"),
+    "MTVmap": _own("MTV", "Macromolecular tissue volume"),
+    "UNIT1": _own("UNIT1", "Uniform image of MP2RAGE"),
     "T1starmap": _own("T1STAR", "Apparent T1 under readouts"),
     "IEmap": _own("IE", "Efficiency of the inversion"),
     "offsetmap": _own("OFFSET", "Constant below the decay"),
 }
-"""By BIDS suffix. Label and unit of a map are those of its sidecar, which the tables of models and steps wrote."""
+"""By BIDS suffix, with `param` before it where there is one. Label and unit of a map are those of its sidecar, which
+the tables of models and steps wrote."""
 
 UNITS: Mapping[str, Concept] = {
     "s": Concept("s", "UCUM", "s"),
@@ -65,6 +74,7 @@ UNITS: Mapping[str, Concept] = {
     "ppm": Concept("ppm", "UCUM", "ppm"),
     "percent": Concept("%", "UCUM", "%"),
     "1": Concept("1", "UCUM", "no units"),
+    "mm^2/s": Concept("mm2/s", "UCUM", "mm2/s"),
     "mm2/s": Concept("mm2/s", "UCUM", "mm2/s"),
     "arbitrary": Concept("[arb'U]", "UCUM", "arbitrary unit"),
 }
@@ -81,6 +91,12 @@ MEASUREMENT_METHOD = Concept("370129005", "SCT", "Measurement Method")
 DERIVATION = Concept("121401", "DCM", "Derivation")
 STANDARD_DEVIATION = _dcm("113061", "Standard Deviation")
 SOURCE_IMAGE = _dcm("121322", "Source image for image processing operation")
+
+
+def key_of(name: str) -> str:
+    """A map's name → its key among the quantities: desc-std_model-DTI_param-fa_dwimap → param-fa_dwimap."""
+    *pairs, suffix = name.split("_")
+    return "_".join([*(pair for pair in pairs if pair.startswith("param-")), suffix])
 
 
 def unit_of(name: str, unit: str) -> Concept:
