@@ -169,19 +169,36 @@ def test_mr_images_are_right_to_half_a_step_and_say_what_is_missing(written: Pat
     assert float(slices[0].RescaleIntercept) == 0
 
 
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+
+def items(image: Any, path: list[str]) -> list[Any]:
+    """The datasets at the end of a path of sequences; none where one of them is absent."""
+    if not path:
+        return [image]
+    return [end for item in image.get(path[0], ()) for end in items(item, path[1:])]
+
+
 def missing_attributes(image: Any, iod: str) -> list[str]:
-    """What the mandatory modules of an object ask for and it does not hold (types 1 and 2, outside sequences)."""
+    """What an object ought to hold and does not (types 1 and 2): its mandatory modules, and all sequences that it has.
+
+    Each functional group stands in one of two sequences, or is optional, so that these are looked at inside only.
+    """
     modules = json.loads((STANDARD / "iod_module_map.json").read_text())[iod]
     attributes = json.loads((STANDARD / "module_attribute_map.json").read_text())
     lacking = []
-    for module in (m["key"] for m in modules if m["usage"] == "M"):
-        for one in attributes[module]:
-            there = one["keyword"] in image
-            empty = there and image[one["keyword"]].value in (None, "")
-            if not one["path"] and (
-                (one["type"] == "1" and (not there or empty)) or (one["type"] == "2" and not there)
+    for module in modules:
+        for one in attributes[module["key"]]:
+            key, kind, path = one["keyword"], one["type"], one["path"]
+            if (
+                kind not in ("1", "2")
+                or path in ([GROUPS[0]], [GROUPS[1]])
+                or not (path or module["usage"] == "M")
             ):
-                lacking.append(f"{module}: {one['keyword']}")
+                continue
+            for item in items(image, path):
+                if key not in item or (kind == "1" and item[key].value in (None, "")):
+                    lacking.append(f"{module['key']}: {'/'.join([*path, key])}")
     return lacking
 
 
@@ -189,6 +206,18 @@ def missing_attributes(image: Any, iod: str) -> list[str]:
 def test_nothing_that_the_standard_asks_for_is_missing(written: Path, kind: str, iod: str) -> None:
     image = pydicom.dcmread(next((written / "dicom" / "T1map" / kind).iterdir()))
     assert missing_attributes(image, iod) == []
+    if kind == "pm":
+        shared, frames = (image[key].value for key in GROUPS)
+        once = (
+            "PixelMeasures",
+            "PlaneOrientation",
+            "FrameVOILUT",
+            "PixelValueTransformation",
+            "ParametricMapFrameType",
+        )
+        assert all(f"{name}Sequence" in shared[0] for name in (*once, "RealWorldValueMapping"))
+        each = ("FrameContent", "PlanePosition", "DerivationImage")
+        assert all(f"{name}Sequence" in frame for name in each for frame in frames)
 
 
 def test_dcm2niix_reads_the_same(written: Path, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def _rerun(arguments: argparse.Namespace) -> int:
         _check_apart(arguments.out, again)
     with nullcontext(arguments.out) if arguments.out else tempfile.TemporaryDirectory() as folder:
         _turned(again, Path(folder), record)
-        again.action(again)
+        with redirect_stdout(sys.stderr):
+            again.action(again)
         verdict = rerun.compare(record, Path(folder))
     for remark in verdict.remarks:
         print(f"note: {remark}")

@@ -80,7 +80,7 @@ class Derived:
 
     @property
     def window(self) -> tuple[float, float]:
-        """Centre and width that show nearly all of the map."""
+        """Centre and width that show nearly all of the map; below 1 for some, which only LINEAR_EXACT allows."""
         finite = self.values[np.isfinite(self.values) & (self.values != 0)]
         low, high = np.quantile(finite, [0.01, 0.99]).tolist() if finite.size else (0.0, 1.0)
         return (low + high) / 2, max(high - low, 1e-6)

@@ -17,7 +17,7 @@ MISSING = -32768
 """What a voxel without a value holds, as the padding value says."""
 OUTLYING = 20
 """Times the 99th percentile: what is beyond is left to the Parametric Map."""
-KINDS = {"T1map": "T1 MAP", "T2map": "T2 MAP", "T2starmap": "T2_STAR MAP", "PDmap": "DENSITY MAP"}
+KINDS = {"T1map": "T1 MAP", "T2map": "T2 MAP", "PDmap": "DENSITY MAP", "dwimap": "DIFFUSION MAP"}
 """Third value of the image's type; others are OTHER."""
 PROTOCOL = (
     *("MagneticFieldStrength", "ImagingFrequency", "ImagedNucleus", "MRAcquisitionType", "SequenceName"),
@@ -150,7 +150,11 @@ def _numbers(image: Any, derived: Derived, source: Source, slope: str) -> None:
     image.RescaleSlope, image.RescaleIntercept, image.RescaleType = slope, "0", _rescale_type(derived)
     image.RealWorldValueMappingSequence = [mapping(derived, (-LARGEST, LARGEST), float(slope))]
     centre, width = derived.window
-    image.WindowCenter, image.WindowWidth = f"{centre:.6g}", f"{width:.6g}"
+    image.WindowCenter, image.WindowWidth, image.VOILUTFunction = (
+        f"{centre:.6g}",
+        f"{width:.6g}",
+        "LINEAR_EXACT",
+    )
     image.WindowCenterWidthExplanation = ascii_text(derived.label)[:64]
     image.add_new("PixelPaddingValue", "SS", MISSING)
     image.LossyImageCompression = "00"

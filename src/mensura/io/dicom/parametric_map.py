@@ -36,7 +36,9 @@ def parametric_map(derived: Derived, source: Source, number: int) -> Any:
         device_serial_number=derived.version,
         contains_recognizable_visual_features=not derived.record.get("SkullStripped", False),
         real_world_value_mappings=[mapping(derived, derived.range)],
-        voi_lut_transformations=[highdicom.VOILUTTransformation(window_center=centre, window_width=width)],
+        voi_lut_transformations=[
+            highdicom.VOILUTTransformation(centre, width, voi_lut_function="LINEAR_EXACT")
+        ],
         pixel_measures=highdicom.PixelMeasuresSequence(frames.spacing, frames.thickness, frames.gap),
         plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", frames.orientation),
         plane_positions=places,
