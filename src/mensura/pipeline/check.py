@@ -251,11 +251,10 @@ def _image_type(record: Record) -> Sequence[str]:
 
 def _series(series: ImageSeries, has_field: bool) -> Acquisition:
     """A series for a model: what keeps it from being fitted, else how it suits."""
-    rule = dataset_fits.RULES[series.suffix]
+    rule, hindered = dataset_fits.suited(series)
     model = entry(rule.model)
     record, makes = _together(series.sidecars), tuple(model.produces)
     found = list(_lacking(series, rule, makes))
-    hindered = dataset_fits.hindrance(series)
     if hindered and not any(finding.level == "bad" for finding in found):
         found.insert(0, Finding("bad", hindered))
     try:

@@ -165,14 +165,14 @@ class _Place:
         return join(self.entities)
 
 
-def hindrance(series: ImageSeries) -> str:
-    """What keeps a series from being fitted, in a sentence; "" where nothing does. Reads no image."""
+def suited(series: ImageSeries) -> tuple[Rule, str]:
+    """How a series would be fitted, and what keeps it from being so, in a sentence ("": nothing). Reads no image."""
+    rule = _rule(series)
     try:
-        rule = _rule(series)
         _protocol(series, rule, _ordered(series, rule))
     except ScanError as error:
-        return str(error)
-    return ""
+        return rule, str(error)
+    return rule, ""
 
 
 def _rule(series: ImageSeries) -> Rule:
