@@ -195,11 +195,18 @@ def test_nothing_to_map(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "holds nothing that can be mapped" in capsys.readouterr().err
 
 
-def test_a_sidecar_that_cannot_be_read_gets_a_sentence(
+def test_a_file_that_cannot_be_read_is_told_and_stops_no_one_else(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    next(dataset.rglob("*flip-1_VFA.json")).write_text("{")
-    assert main(["check", str(dataset)]) == 2
+    shutil.copytree(dataset / "sub-01", dataset / "sub-02")
+    for path in list((dataset / "sub-02").rglob("sub-01*")):
+        path.rename(path.with_name(path.name.replace("sub-01", "sub-02")))
+    next((dataset / "sub-01").rglob("*flip-1_VFA.json")).write_text("{")
+    assert main(["check", str(dataset), "--json"]) == 1
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["acquisitions"]}
+    assert "flip-1_VFA.json is not valid JSON" in texts(found["sub-01"], "bad")
+    assert found["sub-02_VFA"]["usable"]
+    assert main(["check", str(dataset), "--participant-label", "03"]) == 2
     error = capsys.readouterr().err
-    assert "flip-1_VFA.json is not valid JSON" in error
+    assert "has no sub-03" in error
     assert error.count("\n") == 1

@@ -57,19 +57,34 @@ class Acquisition:
 def acquisitions(
     dataset: Path, participants: Sequence[str] = (), sessions: Sequence[str] = ()
 ) -> list[Acquisition]:
-    """A BIDS dataset → everything in it that `mensura run` looks at. ScanError where there is nothing."""
-    root = dataset.absolute()
-    runs = bids.every_run(root, participants=participants, sessions=sessions)
-    series = dataset_fits.find(root, participants, sessions)
-    fields = {one.place for one in series if one.suffix.startswith("TB1")}
-    found = [_run(run) for run in runs]
-    found += [_series(one, one.place in fields) for one in series if one.suffix in dataset_fits.RULES]
+    """A BIDS dataset → everything in it that `mensura run` looks at. ScanError where there is nothing.
+
+    A file that cannot be read is a finding of its subject.
+    """
+    root, found = dataset.absolute(), list[Acquisition]()
+    folders = bids.session_folders(root, participants, sessions)
+    names = dict.fromkeys(
+        part for folder in folders for part in folder.relative_to(root).parts if part.startswith("sub-")
+    )
+    for name in names:
+        try:
+            found += _of_subject(root, name, sessions)
+        except ScanError as error:
+            found.append(Acquisition(name, (), (Finding("bad", str(error)),)))
     if not found:
         known = ", ".join(
             [*(s for suffixes in bids.SUFFIXES.values() for s in suffixes), *dataset_fits.RULES]
         )
         raise ScanError(f"{dataset} holds nothing that can be mapped ({known}); check the file names")
     return found
+
+
+def _of_subject(root: Path, name: str, sessions: Sequence[str]) -> list[Acquisition]:
+    runs = bids.every_run(root, participants=[name], sessions=sessions)
+    series = dataset_fits.find(root, [name], sessions)
+    fields = {one.place for one in series if one.suffix.startswith("TB1")}
+    fitted = [_series(one, one.place in fields) for one in series if one.suffix in dataset_fits.RULES]
+    return [*map(_run, runs), *fitted]
 
 
 def _run(run: bids.MultiEchoRun) -> Acquisition:

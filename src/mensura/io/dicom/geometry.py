@@ -17,8 +17,10 @@ from mensura.scan import Grid, ScanError
 
 Array = NDArray[np.float64]
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-TOLERANCE = 1e-3
-"""Millimetres by which corners may differ, and planes from even spacing; and, of unit vectors, from each other."""
+SAME = 5e-3
+"""Millimetres by which the corners of a map and of a series may differ, from what both lose in writing."""
+EVEN = 0.02
+"""Millimetres by which planes may differ from even spacing, as they are rounded in some headers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Frames:
         )
         found = np.eye(4)
         found[:3] = np.column_stack([across * self.spacing[1], down * self.spacing[0], step, places[0]])
-        if np.abs(places[0] + np.arange(count)[:, None] * step - places).max() > TOLERANCE:
+        if np.abs(places[0] + np.arange(count)[:, None] * step - places).max() > EVEN:
             raise ScanError("the slices are not evenly spaced; export a scan with even slices")
         return found
 
@@ -84,7 +86,7 @@ def fitted(frames: Frames, grid: Grid) -> Layout | None:
     for row, axis in enumerate(axes):
         there[:, axis] = sizes[row] - 1 - corners[:, row] if backwards[row] else corners[:, row]
     apart = _placed(frames.affine, corners) - _placed(target, there)
-    return Layout(frames, axes, backwards) if np.abs(apart).max() <= TOLERANCE else None
+    return Layout(frames, axes, backwards) if np.abs(apart).max() <= SAME else None
 
 
 def own(grid: Grid, name: str) -> Layout:
@@ -147,4 +149,4 @@ def in_order(positions: Sequence[tuple[float, ...]], orientation: Sequence[float
     normal = np.cross(orientation[:3], orientation[3:])
     along = sorted((float(np.dot(normal, position)), position) for position in positions)
     steps = zip(along, [(-np.inf, ()), *along], strict=False)
-    return [position for (place, position), (before, _) in steps if place - before > 10 * TOLERANCE]
+    return [position for (place, position), (before, _) in steps if place - before > EVEN / 2]
