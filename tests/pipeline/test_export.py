@@ -417,6 +417,29 @@ def test_words_that_dicom_does_not_allow_are_not_copied(tmp_path: Path) -> None:
     assert "BodyPartExamined" not in made
 
 
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 192", "Müller^Jürgen"),
+        ("ISO_IR 100", "Müller^Jürgen"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (None, "Doe^Jane"),
+    ],
+)
+def test_names_of_every_alphabet_are_kept(tmp_path: Path, charset: Any, name: str) -> None:
+    scan.write_scan(tmp_path / "scan")
+    for path in (tmp_path / "scan").glob("*.dcm"):
+        image = pydicom.dcmread(path)
+        if charset:
+            image.SpecificCharacterSet = charset
+        image.PatientName = name
+        image.save_as(path)
+    scan.write_map(tmp_path / "maps", "T1map")
+    assert export(tmp_path, "dicom") == 0
+    for path in (tmp_path / "dicom").rglob("0001.dcm"):
+        assert pydicom.dcmread(path).PatientName == name
+
+
 def test_what_was_written_is_no_source(written: Path, tmp_path: Path) -> None:
     shutil.copytree(written / "scan", tmp_path / "scan")
     shutil.copytree(written / "dicom", tmp_path / "scan" / "maps")

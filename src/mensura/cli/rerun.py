@@ -81,7 +81,7 @@ def _absolute(value: Any, directory: Path) -> Any:
 
 def _turned(again: argparse.Namespace, folder: Path, record: Any) -> None:
     """The arguments led to another folder, and to no more than the map's own subject and kind."""
-    again.force, again.no_report, again.dry_run = True, True, False
+    again.force, again.no_report, again.dry_run, again.threads = True, True, False, None
     if "out_dir" not in again:
         again.out = folder
         return

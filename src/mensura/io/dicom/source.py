@@ -21,6 +21,13 @@ NEEDED = {
 """What every image must hold, if only empty."""
 WORDS = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM")
 """Kinds of values that are text, with rules of their own."""
+UNICODE = "ISO_IR 192"
+ONE_SET = (
+    UNICODE,
+    *(f"ISO_IR {number}" for number in (6, 100, 101, 109, 110, 144, 127, 126, 138, 148, 13, 166)),
+    "GB18030",
+)
+"""Character sets that are one alone; names in several, as in Japan, become Unicode."""
 IDENTIFIED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 INDEX = "1.2.840.10008.1.3.10"
 """Of a DICOMDIR, the list of a folder's files."""
@@ -150,6 +157,9 @@ def _sound(header: Any) -> Any:
     for tag in list(header.keys()):
         if not tag.is_private and not _valid(header, tag):
             del header[tag]
+    if header.get("SpecificCharacterSet") not in (None, *ONE_SET):
+        header.decode()
+        header.SpecificCharacterSet = UNICODE
     if header.get("PatientSex", "") not in ("M", "F", "O"):
         header.PatientSex = ""
     for key, value in NEEDED.items():
