@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import mensura
 from mensura.io.dicom import quantities
 from mensura.io.dicom.quantities import Concept
 from mensura.io.dicom.source import MAKER, Source
@@ -87,12 +88,14 @@ class Derived:
 
 
 def uid(derived: Derived, source: Source, *parts: str) -> str:
-    """An identifier that is the same for the same map of the same source, and for nothing else."""
+    """An identifier that is the same for the same map, record and source images, and for nothing else."""
     from pydicom.uid import generate_uid
 
-    head = source.header
-    origin = (str(head.StudyInstanceUID), str(head.SeriesInstanceUID), str(head.SOPInstanceUID))
-    return str(generate_uid(entropy_srcs=[MAKER, derived.name, derived.digest, *origin, *parts]))
+    about = json.dumps(
+        [mensura.__version__, derived.name, derived.digest, dict(derived.record)], sort_keys=True
+    )
+    origin = [str(header.SOPInstanceUID) for header in source.headers]
+    return str(generate_uid(entropy_srcs=[MAKER, about, *origin, *parts]))
 
 
 def describe(image: Any, derived: Derived, source: Source) -> None:
@@ -105,6 +108,9 @@ def describe(image: Any, derived: Derived, source: Source) -> None:
     date, time = derived.made.strftime("%Y%m%d"), derived.made.strftime("%H%M%S")
     image.ContentDate = image.SeriesDate = image.InstanceCreationDate = date
     image.ContentTime = image.SeriesTime = image.InstanceCreationTime = time
+    for item in image.ContributingEquipmentSequence:
+        if "ContributionDateTime" in item:
+            item.ContributionDateTime = date + time
     image.BurnedInAnnotation = "NO"
     image.ImageComments = comments(derived)[:10000]
     block = image.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)

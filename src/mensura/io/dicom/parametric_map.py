@@ -46,6 +46,8 @@ def parametric_map(derived: Derived, source: Source, number: int) -> Any:
         content_description=ascii_text(derived.label)[:64],
     )
     describe(image, derived, source)
+    for item in (*image.DimensionOrganizationSequence, *image.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid(derived, source, "pm", "dimension")
     return image
 
 
