@@ -135,6 +135,22 @@ def test_other_metadata_of_a_source_are_told(moved: Path, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "differs in" in said
     assert "the parameters read from the JSON files" in said
+    assert "sub-01_flip-1_VFA.json has changed" in said
+
+
+@pytest.mark.parametrize("name", [MAPS[0], MAPS[5]])
+def test_words_that_do_not_matter_leave_a_map_the_same(
+    moved: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next((moved / "bids/sub-01/anat").glob("*echo-1_part-phase_MEGRE.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "Comment": "a good day"}))
+    assert main(["rerun", str(moved / name), "--directory", str(moved)]) == 0
+    said = capsys.readouterr().out
+    assert f"{path.name} has changed" in said
+    assert "came out the same" in said
+    path.unlink()
+    assert main(["rerun", str(moved / name), "--directory", str(moved)]) == 2
+    assert f"{path.name}, a source of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

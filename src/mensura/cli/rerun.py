@@ -44,7 +44,7 @@ def _rerun(arguments: argparse.Namespace) -> int:
 
     record = rerun.read(arguments.sidecar, arguments.directory)
     again = _parsed(record)
-    rerun.check(record, getattr(again, "bids_dir", None))
+    changed = rerun.check(record, getattr(again, "bids_dir", None))
     if arguments.out:
         _check_apart(arguments.out, again)
     with nullcontext(arguments.out) if arguments.out else tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def _rerun(arguments: argparse.Namespace) -> int:
         with redirect_stdout(sys.stderr):
             again.action(again)
         verdict = rerun.compare(record, Path(folder))
-    for remark in verdict.remarks:
+    for remark in (*changed, *verdict.remarks):
         print(f"note: {remark}")
     print(verdict.words)
     return 0 if verdict.same else 1

@@ -111,12 +111,16 @@ class Fitting:
         return outcome(estimates, files, remarks, began)
 
     def _record(
-        self, series: ImageSeries, model: str, told: Values, of: tuple[Sequence[Path], Sequence[str]]
+        self, series: ImageSeries, model: str, parameters: Values, of: tuple[Sequence[Path], Sequence[str]]
     ) -> dict[str, Any]:
         sources, remarks = of
         digests = {bids.bids_uri(path, series.dataset): digest(path) for path in sources}
-        facts = {**called(self.command), "Digests": digests, "Warnings": remarks}
-        record = described(model, told, facts)
+        told = dict.fromkeys(
+            json for image in series.images for json in bids.sidecars_of(series.dataset, image)
+        )
+        metadata = {bids.bids_uri(path, series.dataset): digest(path) for path in told}
+        facts = {**called(self.command), "Digests": digests, "Metadata": metadata, "Warnings": remarks}
+        record = described(model, parameters, facts)
         return {**record, "Sources": list(digests), "SkullStripped": False}
 
     def _namer(self, series: ImageSeries, maps: Sequence[str]) -> Callable[[str, str | None, str], Path]:

@@ -14,6 +14,7 @@ from mensura.io.dicom.quantities import QUANTITIES, key_of
 from mensura.io.dicom.source import Series, Source, read_series, source_of
 from mensura.io.dicom.write import KINDS, write_map
 from mensura.io.files import digest, read_json, staged
+from mensura.io.scans import json_of
 from mensura.scan import ScanError
 
 SHOWN = ("", "total", "local", "std")
@@ -58,7 +59,7 @@ def export(request: Request) -> list[Written]:
     found = []
     with staged(request.dicom) as folder:
         for place, (path, derived, source) in enumerate(pairs):
-            stem, files = path.name.removesuffix(".gz").removesuffix(".nii"), 0
+            stem, files = json_of(path).stem, 0
             for step, kind in enumerate(request.kinds):
                 own = number + 10 * (place + 1) + step
                 files += len(write_map(folder / stem / kind, derived, source, kind, own))
@@ -135,8 +136,7 @@ def _prepared(path: Path, series: Sequence[Series]) -> tuple[Derived, Source]:
     if not 0 < code < STANDARD_SPACE:
         where = "where it lies in the scanner" if code < 1 else "scanner coordinates, but those of an atlas"
         raise ScanError(f"{path} does not state {where}; export the map as it was made")
-    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    record = read_json(sidecar)
+    record = read_json(json_of(path))
     name = _short(path)
     derived = Derived(name, image.data, record, digest(path), _made(path, record), "desc-std" in name)
     _ = derived.unit, derived.range

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,29 +94,41 @@ def read(sidecar: Path, directory: Path | None = None) -> Record:
     return Record(sidecar, content, (directory or Path(str(block.get("Directory")))).absolute())
 
 
-def check(record: Record, dataset: Path | None) -> None:
-    """Nothing, where every source and settings file is there and unchanged; else a ScanError."""
-    for path, told in _files(record, dataset):
+def check(record: Record, dataset: Path | None) -> list[str]:
+    """What has changed in the JSON files of the sources, whose every word need not matter.
+
+    ScanError where a file is missing, or an image or the settings have changed.
+    """
+    metadata: Mapping[str, str] = record.ours.get("Metadata", {})
+    told = {**record.sources, **record.ours.get("Settings", {}), **metadata}
+    changed = []
+    for name, before in told.items():
+        path = _located(record, name, dataset)
+        if path is None:
+            continue
         if not path.is_file():
             raise ScanError(
                 f"{path}, a source of {record.image.name}, is missing; bring it back, or see --directory"
             )
-        if digest(path) != told:
-            raise ScanError(f"{path}, a source of {record.image.name}, has changed since the map was made")
-
-
-def _files(record: Record, dataset: Path | None) -> Iterator[tuple[Path, str]]:
-    """Sources and settings with their digests; not what the same command made on the way, which is made again."""
-    ours = record.ours
-    for name, told in {**record.sources, **ours.get("Settings", {})}.items():
-        if name.startswith(RAW):
-            if dataset is None:
+        if digest(path) != before:
+            changed.append(f"{path} has changed since the map was made")
+            if name not in metadata:
                 raise ScanError(
-                    f"{record.sidecar}: its sources are of a BIDS dataset that its command does not name"
+                    f"{path}, a source of {record.image.name}, has changed since the map was made"
                 )
-            yield dataset / name.removeprefix(RAW), told
-        elif dataset is None or name in ours.get("Settings", {}):
-            yield _moved(record, Path(name)), told
+    return changed
+
+
+def _located(record: Record, name: str, dataset: Path | None) -> Path | None:
+    """A source as it is recorded → its file; None for what the same command made on the way and makes again."""
+    if name.startswith(RAW):
+        if dataset is None:
+            raise ScanError(
+                f"{record.sidecar}: its sources are of a BIDS dataset that its command does not name"
+            )
+        return dataset / name.removeprefix(RAW)
+    made = dataset is not None and name not in record.ours.get("Settings", {})
+    return None if made else _moved(record, Path(name))
 
 
 def _moved(record: Record, path: Path) -> Path:
