@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 
 from mensura.io import nifti
 from mensura.io.dicom.geometry import LPS
@@ -93,7 +93,3 @@ def write_map(folder: Path, name: str, where: Grid | None = None, **record: Any)
     }
     (folder / f"{name}.json").write_text(json.dumps(sidecar))
     return values
-
-
-def new_uid() -> str:
-    return str(generate_uid())

@@ -62,7 +62,7 @@ def export(request: Request) -> list[Written]:
             stem, files = json_of(path).stem, 0
             for step, kind in enumerate(request.kinds):
                 own = number + 10 * (place + 1) + step
-                files += len(write_map(folder / stem / kind, derived, source, kind, own))
+                files += len(write_map(folder / stem / kind, derived, source, kind=kind, number=own))
             found.append(Written(request.dicom / stem, files, _about(derived, source)))
     return found
 

@@ -22,7 +22,7 @@ KINDS: Mapping[str, Callable[[Derived, Source, int], Iterator[Any]]] = {"pm": _o
 """Parametric Map, one file; MR images, a file for each slice."""
 
 
-def write_map(folder: Path, derived: Derived, source: Source, kind: str, number: int) -> list[Path]:
+def write_map(folder: Path, derived: Derived, source: Source, *, kind: str, number: int) -> list[Path]:
     """A map → the files of one series of that kind in the folder, each checked as DICOM asks on writing.
 
     ScanError where the source's header does not allow it.
