@@ -26,6 +26,7 @@ LEVEL = {
 ONLY_IN = {
     "nibabel": {"io"},
     "pydicom": {"io"},
+    "highdicom": {"io"},
     "isal": {"io"},
     "dipy": {"qmri"},
     "matplotlib": {"report"},
@@ -34,7 +35,10 @@ ONLY_IN = {
     "rich_argparse": {"cli"},
     "argparse": {"cli"},
 }
-HEAVY = ["numba", "scipy", "nibabel", "matplotlib", "jinja2", "ducc0", "isal", "llvmlite", "dipy"]
+HEAVY = [
+    *("numba", "scipy", "nibabel", "matplotlib", "jinja2", "ducc0", "isal", "llvmlite", "dipy"),
+    *("pydicom", "highdicom"),
+]
 
 
 def room(path: Path) -> str:

@@ -1,14 +1,11 @@
 """`mensura simulate`: every sequence of every body on disk, valid BIDS, with the truth that the maps must meet."""
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bids_validator import validator_errors
 from mensura.cli import main
 from mensura.io import nifti
 from mensura.phantom.sequences import SEQUENCES
@@ -26,17 +23,6 @@ def study(tmp_path_factory):
     quick = ["--DCE.volumes", "3", "--MESE.echoes", "4", "--VFA.flip-angles", "3", "15"]
     assert main(["simulate", "head", str(folder), *TINY, *flags, *quick]) == 0
     return folder
-
-
-def validator_errors(folder: Path) -> list[str]:
-    """What the BIDS validator says is wrong."""
-    program = shutil.which("bids-validator-deno", path=str(Path(sys.executable).parent))
-    assert program, "bids-validator-deno is not installed; pip install --editable '.[dev]'"
-    said = subprocess.run([program, "--format", "json", str(folder)], capture_output=True, text=True)
-    issues = json.loads(said.stdout)["issues"]["issues"]
-    assert issues, "even a perfect dataset gets a warning; nothing was read"
-    wrong = [issue for issue in issues if issue["severity"] == "error"]
-    return [f"{issue['code']} {issue.get('subCode', '')} {issue['location']}" for issue in wrong]
 
 
 def test_the_validator_finds_no_error(study):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_validator import validator_errors
 from mensura.cli import main
 from mensura.io import nifti
 from mensura.phantom.study import write_study
@@ -64,6 +65,12 @@ def test_b1_is_used_and_said_so(mapped: Path) -> None:
     assert any("corrected by sub-01_TB1map" in words for words in record["Mensura"]["Warnings"])
     assert record["Mensura"]["Parameters"]["b1"] == "map"
     assert any(source.endswith("flip-1_VFA.nii.gz") for source in record["Sources"])
+
+
+def test_the_validator_finds_no_error(mapped: Path) -> None:
+    """Maps of all models, and of the same kind from several series."""
+    assert len(list(mapped.rglob("*.nii.gz"))) > 20
+    assert validator_errors(mapped) == []
 
 
 def test_every_series_keeps_its_own_maps(mapped: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bids_validator import validator_errors
 from mensura.cli import main
 from mensura.io import nifti
 from mensura.io.series import volumes_of, write_series
@@ -147,6 +148,7 @@ def test_a_bold_of_a_bids_dataset_is_a_series(mapped: Series, tmp_path: Path) ->
     made = nifti.read(out / "sub-01" / "func" / "sub-01_task-rest_desc-series_Chimap.nii.gz").data
     np.testing.assert_array_equal(made, nifti.read(mapped.out / "desc-series_Chimap.nii.gz").data)
     assert "over time" in (out / "sub-01.html").read_text()
+    assert validator_errors(out) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import fit, identifiability, maps, score, simulate
+from mensura.cli import check, export, fit, identifiability, maps, rerun, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -27,6 +27,12 @@ examples:
       the same for NIfTI files
   mensura fit inversion_recovery --images ir.nii.gz --inversion-times 0.05 0.4 1.1 2.5 -o maps
       T1, T2, B1 or MT maps of a series of images; `mensura models` lists what can be fitted
+  mensura check /data/bids
+      what of a dataset can be mapped, and what its protocol is to be minded for
+  mensura export maps --dicom dicom --source scan/dicom
+      maps as DICOM, in the study of the scan that they were made of
+  mensura rerun maps/sub-01/anat/sub-01_Chimap.json
+      repeats a map from its record and says whether it comes out the same, bit for bit
   mensura methods
       every method and parameter, with defaults, units and references
   mensura simulate head /data/head
@@ -107,6 +113,9 @@ USAGE = {
     "fit": fit.USAGE,
     "identifiability": identifiability.USAGE,
     "score": score.USAGE,
+    "check": check.USAGE,
+    "export": export.USAGE,
+    "rerun": rerun.USAGE,
 }
 METHODS = """\
 Every stage with its methods, in short; of a stage or method also parameters, defaults, units and references.
@@ -129,6 +138,9 @@ COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
         identifiability.fill,
     ),
     "models": ("list the models of `fit`", fit.MODELS, fit.fill_models),
+    "check": ("say what of a BIDS dataset can be mapped", check.CHECK, check.fill),
+    "export": ("write maps as DICOM", export.EXPORT, export.fill),
+    "rerun": ("repeat a map from its record", rerun.RERUN, rerun.fill),
     "score": ("say how far a map is from its truth", score.SCORE, score.fill),
     "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),
 }

@@ -60,7 +60,7 @@ def fill_run(command: Parser) -> None:
         "--participant-label", nargs="+", default=[], metavar="01", help="only these subjects"
     )
     command.add_argument("--session-label", nargs="+", default=[], metavar="1", help="only these sessions")
-    command.set_defaults(action=_run)
+    command.set_defaults(action=_run, only="")
     _fill_common(command)
 
 
@@ -141,9 +141,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     settings = _prepare(arguments)
     chosen = {"participants": arguments.participant_label, "sessions": arguments.session_label}
-    series = dataset_fits.find(arguments.bids_dir, **chosen)
+    series = dataset_fits.find(arguments.bids_dir, **chosen) if arguments.only != "runs" else []
     fitted = any(one.suffix in dataset_fits.RULES for one in series)
-    runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not fitted)
+    runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not fitted) if arguments.only != "fits" else []
     jobs = [
         Job(
             run.name,

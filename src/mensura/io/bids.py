@@ -15,11 +15,13 @@ from mensura.io.files import read_json
 from mensura.io.nifti import FilePath, read_shape
 from mensura.io.scans import Scan, assemble
 from mensura.io.series import SERIES_PARTS, SeriesScan, assemble_series
-from mensura.scan import ScanError
+from mensura.scan import GradientEcho, ScanError
 
 __all__ = [
     "MultiEchoRun",
+    "acquisition_of",
     "bids_uri",
+    "every_run",
     "find_runs",
     "is_series",
     "load",
@@ -113,8 +115,7 @@ def find_runs(
     the folder is no BIDS dataset, a label is unknown, or nothing is found although it is `needed`.
     """
     root = Path(dataset).absolute()
-    folders = session_folders(root, participants, sessions)
-    runs = [run for folder in folders for kind in SUFFIXES for run in _runs_in(root, folder / kind)]
+    runs = every_run(root, participants=participants, sessions=sessions)
     usable = [run for run in runs if run.suffix == "MEGRE" or run.has_phase]
     if usable or not needed:
         return _told_apart(usable)
@@ -127,6 +128,20 @@ def find_runs(
         "to fit (as IRT1, VFA, MP2RAGE, MESE, MTR, MTS, dwi, TB1AFI or phasediff) for these participants and sessions; "
         "check the file names"
     )
+
+
+def every_run(
+    root: Path, *, participants: Sequence[str] = (), sessions: Sequence[str] = ()
+) -> list[MultiEchoRun]:
+    """A BIDS dataset → all gradient-echo images in it, with phase or without. ScanError as `find_runs`."""
+    folders = session_folders(root, participants, sessions)
+    return [run for folder in folders for kind in SUFFIXES for run in _runs_in(root, folder / kind)]
+
+
+def acquisition_of(run: MultiEchoRun) -> tuple[GradientEcho, tuple[str, ...]]:
+    """A run → how it was acquired, and doubts, from its names and sidecars alone. ScanError as `load`."""
+    _check_complete(run)
+    return gradient_echo(_echo_sidecars(run))
 
 
 def session_folders(root: Path, participants: Sequence[str] = (), sessions: Sequence[str] = ()) -> list[Path]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,6 +70,30 @@ def together() -> Iterator[Callable[[Path], Path]]:
         for temporary in staged.values():
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A folder → an empty one beside it, whose files and folders move into the first once all of them are complete.
+
+    What has the same name there is replaced; everything else stays. Errors as in `atomic`.
+    """
+    folder = Path(folder).absolute()
+    temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in sorted(temporary.iterdir()):
+            place, before = folder / made.name, temporary / f".{made.name}"
+            if place.exists():
+                os.replace(place, before)
+            os.replace(made, place)
+    except OSError as error:
+        reason = REMEDIES.get(error.errno or 0, f"{error.strerror or error}; choose another output folder")
+        raise ScanError(f"cannot write into {folder}: {reason}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

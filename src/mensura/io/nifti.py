@@ -52,6 +52,13 @@ def read_shape(path: FilePath) -> tuple[int, ...]:
     return headers.image_shape(path, headers.parse(path, first_bytes(path, headers.LENGTH)))
 
 
+def read_grid(path: FilePath) -> Grid:
+    """A NIfTI file → the grid of its image, from the header alone."""
+    path = Path(path)
+    raw = headers.parse(path, first_bytes(path, headers.LENGTH))
+    return headers.image_grid(path, raw, headers.image_shape(path, raw))
+
+
 def stack(paths: Sequence[FilePath]) -> Image:
     """One file per echo, or one 4D file → one 4D image; ScanError names a file that does not fit."""
     if not paths:

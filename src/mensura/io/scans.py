@@ -159,8 +159,13 @@ def _data(images: Mapping[str, Image], name: str) -> FloatArray | None:
 
 def beside(path: Path) -> dict[str, Any]:
     """The record in the JSON file of the same name, if there is one."""
-    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    sidecar = json_of(path)
     return read_json(sidecar) if sidecar.is_file() else {}
+
+
+def json_of(path: Path) -> Path:
+    """An image → the JSON file of the same name, be it there or not."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
 def _check_parts(sources: Sources) -> None:

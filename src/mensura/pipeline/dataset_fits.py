@@ -23,6 +23,7 @@ from mensura.pipeline import diffusion_series, field_maps, mp2rage_series
 from mensura.pipeline.density import with_density
 from mensura.pipeline.plan import Plan, Taken, si, told
 from mensura.pipeline.products import PRODUCTS
+from mensura.pipeline.record import called
 from mensura.pipeline.relaxometry import (
     Outcome,
     bright,
@@ -99,10 +100,11 @@ TOLD_BY = {
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
 IGNORED = (
-    *("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*"),
-    *("*_fieldmap.*", "*_mod-*", "*_desc-voxels_*"),
+    *("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*", "*_fieldmap.*"),
+    *("*_mod-*", "*_desc-voxels_*", "**/anat/*_TB1map.*"),
 )
-"""Maps that BIDS has no suffix for, wants a magnitude beside, or knows no `mod` of, and the chosen voxels."""
+"""Maps that BIDS has no suffix for, or no such name: a second map of a kind, B1 of what is no field map, a field map
+without a magnitude beside; and the chosen voxels."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
@@ -164,15 +166,17 @@ class Fitting:
     ) -> dict[str, Any]:
         """What the sidecars tell; `remarks` that are added later are told as well."""
         sources = [*plan.sources, *([used.path] if used else [])]
-        digests = {path.name: digest(path) for path in sources}
+        digests, metadata = (
+            {bids.bids_uri(path, series.dataset): digest(path) for path in paths}
+            for paths in (sources, _sidecars(series))
+        )
         varied = dict(zip([plan.model.varied], plan.positional, strict=False))
         given = {**plan.given, **varied, **({"b1": "map"} if used else {})}
-        facts = {"Command": self.command, "Digests": digests, "Warnings": remarks}
+        facts = {**called(self.command), "Digests": digests, "Metadata": metadata, "Warnings": remarks}
         record = described(plan.name, given, facts, plan.model)
-        uris = [bids.bids_uri(path, series.dataset) for path in sources]
         return {
             **record,
-            "Sources": uris,
+            "Sources": list(digests),
             "SkullStripped": False,
             "Acquisition": scanner(series.sidecars),
         }
@@ -217,6 +221,22 @@ class _Place:
     @property
     def name(self) -> str:
         return join(self.entities)
+
+
+def _sidecars(series: ImageSeries) -> list[Path]:
+    """The JSON files that tell of the series' images, each once."""
+    found = (json for image in series.images for json in bids.sidecars_of(series.dataset, image))
+    return list(dict.fromkeys(found))
+
+
+def suited(series: ImageSeries) -> tuple[Rule, str]:
+    """How a series would be fitted, and what keeps it from being so, in a sentence ("": nothing). Reads no image."""
+    rule = _rule(series)
+    try:
+        _plan(series)
+    except ScanError as error:
+        return rule, str(error)
+    return rule, ""
 
 
 def _plan(series: ImageSeries) -> Plan:
@@ -350,7 +370,7 @@ def _unchanged(path: Callable[[str, str | None, str], Path], maps: Sequence[str]
     if not sidecar.is_file() or not any(path(name, "voxels", ".json").is_file() for name in maps):
         return False
     before, now = read_json(sidecar).get("Mensura", {}), record["Mensura"]
-    same, said = ("Version", "Model", "Digests"), now["Warnings"]
+    same, said = ("Version", "Code", "Model", "Digests"), now["Warnings"]
     plain = {n: list(v) if isinstance(v, tuple) else v for n, v in now["Parameters"].items()}
     alike = all(before.get(key) == now[key] for key in same) and before.get("Parameters") == plain
     return alike and before.get("Warnings", [])[: len(said)] == said

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,11 +17,11 @@ import numpy as np
 from mensura.io import bids
 from mensura.io.files import digest as file_digest
 from mensura.io.nifti import read, read_shape
-from mensura.io.scans import Scan
+from mensura.io.scans import Scan, json_of
 from mensura.io.series import SeriesScan
 from mensura.pipeline.config import Settings
 from mensura.pipeline.prepare import prepare
-from mensura.pipeline.products import PRODUCTS
+from mensura.pipeline.products import IGNORED, PRODUCTS
 from mensura.pipeline.qsm import Roots, maps
 from mensura.pipeline.record import Product
 from mensura.pipeline.step import Artifact, Ledger, Silent, Watcher, read_sidecar, settle
@@ -105,11 +104,12 @@ def ledger_of(job: Job, scan: Scan, watcher: Watcher, writer: Executor) -> Ledge
     """Where the steps of a job are written and remembered; its folder made a dataset if the scan is of one."""
     if job.run is not None:
         bids.write_dataset_description(job.out_dir, name="mensura maps", raw=job.run.dataset)
-        bids.write_bidsignore(job.out_dir)
+        bids.write_bidsignore(job.out_dir, IGNORED)
     return Ledger(
         path=job.path,
         header=scan.header,
         facts={"Acquisition": acquisition_facts(scan)},
+        metadata=_metadata(job, scan),
         command=job.command,
         preset=job.settings.preset,
         hz_per_ppm=scan.hz_per_ppm if scan.field_strength else 1.0,
@@ -240,9 +240,21 @@ def region_of(job: Job, scan: Scan) -> Artifact | None:
     return Artifact(key, lambda: inside, roots={str(image.path): key})
 
 
+def _metadata(job: Job, scan: Scan) -> dict[str, str]:
+    """The digests of the JSON files that tell of the scan's images."""
+    paths = [path for part in ("phase", "real") for path in scan.sources.get(part, ())]
+    beside = [json_of(path) for path in paths if json_of(path).is_file()]
+    every = beside if job.run is None else job.run.sidecars()
+    return {_named(job, path): file_digest(path) for path in every}
+
+
 def roots_of(job: Job, scan: Scan) -> Roots:
     """The digests of the scan's files: {"phase": {BIDS URI or path: digest}, …}."""
-    name: Callable[[Path], str] = lambda path: str(path.resolve())  # noqa: E731
-    if job.run is not None:
-        name = partial(bids.bids_uri, dataset=job.run.dataset)
-    return {part: {name(path): file_digest(path) for path in paths} for part, paths in scan.sources.items()}
+    return {
+        part: {_named(job, path): file_digest(path) for path in paths} for part, paths in scan.sources.items()
+    }
+
+
+def _named(job: Job, path: Path) -> str:
+    """A file as records name it: its BIDS URI, or its path."""
+    return str(path.resolve()) if job.run is None else bids.bids_uri(path, job.run.dataset)

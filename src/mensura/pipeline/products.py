@@ -88,3 +88,14 @@ SERIES: Mapping[str, Product] = {
     "mask": _mask("brain", "Voxels that the maps are made in"),
 }
 """What a time series leaves beside the maps of its first volume."""
+
+IGNORED = (
+    "*.html",
+    "*_fieldmap.*",
+    "*_desc-combined_*",
+    "*_desc-unwrapped_*",
+    "**/first-volume",
+    "**/func/*map.*",
+)
+"""What BIDS has no name for where it lies: fields without a magnitude, and beside χ; all echoes in one file; maps of a
+series over time."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from platform import python_version
 from typing import Any
 
 import mensura
+from mensura.io.files import digest as file_digest
 
-CODE = ("scan.py", "methods.py", "mask.py", "fit.py", "inverse", "qmri", "qsm", "pipeline/qsm.py")
+CODE = ("scan.py", "methods.py", "mask", "fit", "inverse", "qmri", "qsm", "pipeline/qsm.py")
 """The sources whose change makes earlier results stale."""
 
 Record = Mapping[str, Any]
@@ -81,6 +84,15 @@ def versions() -> dict[str, str]:
     """Of mensura, Python and the libraries that compute."""
     ours = {"mensura": mensura.__version__, "python": python_version()}
     return ours | {name: version(name) for name in ("numpy", "scipy", "numba", "ducc0")}
+
+
+def called(command: str) -> dict[str, Any]:
+    """A command line → what a record says of it: the words, where it was given, digests of its settings' file."""
+    words = shlex.split(command)
+    given = [Path(after) for word, after in pairwise(words) if word == "--config"]
+    given += [Path(word.partition("=")[2]) for word in words if word.startswith("--config=")]
+    files = {str(path.resolve()): file_digest(path) for path in given if path.is_file()}
+    return {"Command": command, "Directory": str(Path.cwd()), **({"Settings": files} if files else {})}
 
 
 def processing(task: Task, key: str, run: Run) -> Record:

@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mensura.io.scans import beside
 from mensura.methods import Monitor
 from mensura.pipeline.config import convert, nearest
 from mensura.pipeline.density import with_density
+from mensura.pipeline.record import called, code_digest, versions
 from mensura.pipeline.scanner import scanner
 from mensura.pipeline.voxels import DEGREES, Axis, voxels, words
 from mensura.qmri.estimates import Estimates
@@ -120,8 +122,8 @@ def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -
         *(p for p in (request.b1, request.mask) if p is not None),
     ]
     facts = {
-        "Command": request.command,
-        "Digests": {str(path): digest(path) for path in sources},
+        **called(request.command),
+        "Digests": {str(path.resolve()): digest(path) for path in sources},
         "Warnings": remarks,
     }
     record = described(request.model, {**given, **varied}, facts)
@@ -313,6 +315,9 @@ def described(
             "Version": __version__,
             "Model": name,
             "Parameters": {n: v if v != np.inf else "inf" for n, v in plain.items()},
+            "Versions": versions(),
+            "Code": code_digest(),
+            "Created": datetime.now(UTC).isoformat(timespec="seconds"),
             **facts,
         },
     }
@@ -357,7 +362,8 @@ def write_maps(
     with together() as stage:
         for file, volume, sidecar, told in made:
             nifti.write(stage(file), volume, image.grid, image.header)
-            write_json(stage(sidecar), told)
+            ours = {**record["Mensura"], "Digest": digest(stage(file))}
+            write_json(stage(sidecar), {**told, "Mensura": ours})
         write_json(stage(path(first, "voxels", ".json")), chosen)
     return [file for file, *_ in made]
 

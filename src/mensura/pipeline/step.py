@@ -22,7 +22,7 @@ from mensura.io.files import read_json, write_json
 from mensura.io.header import Header
 from mensura.io.nifti import read, write
 from mensura.methods import Monitor
-from mensura.pipeline.record import Product, Record, Run, Task, merged, processing, sidecar, step_key
+from mensura.pipeline.record import Product, Record, Run, Task, called, merged, processing, sidecar, step_key
 from mensura.scan import Grid, ScanError, Volume
 
 Slices = tuple[slice, slice, slice]
@@ -101,14 +101,15 @@ class Frame:
 class Ledger:
     """Where the steps of one run are written and remembered; without `path` they are only computed.
 
-    `path` maps a product and an extension to a file; `facts` go into every sidecar; `frame` is asked for
-    when the first map is written or read.
+    `path` maps a product and an extension to a file; `facts` go into every sidecar, and `metadata`, the digests of
+    the JSON files that the scan was read with; `frame` is asked for when the first map is written or read.
     """
 
     path: Callable[[Product, str], Path] | None = None
     header: Header | None = None
     frame: Callable[[], Frame] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     preset: str = ""
     hz_per_ppm: float = 1.0
@@ -282,7 +283,8 @@ def describe(ledger: Ledger, product: Product, record: dict[str, Any]) -> None:
     """The JSON beside a map that has been written."""
     assert ledger.path is not None
     image = ledger.path(product, ".nii.gz")
-    record["Mensura"] |= {"Digest": file_digest(image), "Command": ledger.command}
+    record["Mensura"] |= {"Digest": file_digest(image), **called(ledger.command)}
+    record["Mensura"] |= {"Metadata": dict(ledger.metadata)} if ledger.metadata else {}
     record["Mensura"] |= {"Preset": ledger.preset} if ledger.preset else {}
     write_json(ledger.path(product, ".json"), {**record, **ledger.facts})
 

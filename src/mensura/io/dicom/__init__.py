@@ -1,0 +1,1 @@
+"""DICOM: series in, maps out; the only place that knows its tags and codes."""
