@@ -29,7 +29,7 @@ PROTOCOLS: dict[str, tuple[tuple[float, ...], dict[str, Any], dict[str, float]]]
     "double_angle": (tuple(np.deg2rad([60, 120])), {}, {"b1": 0.9}),
     "actual_flip_angle": ((0.02, 0.1), {"flip_angle": np.deg2rad(60)}, {"b1": 0.9}),
     "bloch_siegert": ((), {"constant": 1.2}, {"b1": 0.9}),
-    "spin_and_stimulated_echo": ((), {"flip_angle": np.pi / 3, "mixing_time": 0.03}, {"b1": 0.9}),
+    "spin_and_stimulated_echo": ((np.pi / 3,) * 2, {"mixing_time": 0.03}, {"b1": 0.9}),
     "mt_ratio": ((), {}, {"mtr": 30.0}),
     "mt_saturation": (
         tuple(np.deg2rad([6, 6, 20])),

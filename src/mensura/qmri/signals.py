@@ -107,8 +107,13 @@ def _bloch_siegert(_: Any, *, b1: Any, offset: Any, constant: float) -> Any:
     return offset + constant * b1**2 * np.array([1.0, -1.0])
 
 
-def _stimulated(_: Any, *, m0: Any, b1: Any, flip_angle: float, mixing_time: float, t1: float) -> Any:
-    return equations.spin_and_stimulated_echo(flip_angle, m0, t1, mixing_time=mixing_time, b1=b1)
+def _stimulated(angles: Any, *, m0: Any, b1: Any, mixing_time: float, t1: float) -> Any:
+    """Angles are given for each image; every two images are a pair."""
+    pairs = [
+        equations.spin_and_stimulated_echo(angle, m0, t1, mixing_time=mixing_time, b1=b1)
+        for angle in np.asarray(angles)[::2]
+    ]
+    return np.concatenate(pairs, axis=-1)
 
 
 def _ratio(_: Any, *, m0: Any, mtr: Any) -> Any:
