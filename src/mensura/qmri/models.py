@@ -91,8 +91,8 @@ MODELS: Mapping[str, Model] = {
     "actual_flip_angle": _model("b1:actual_flip_angle", "10.1002/mrm.21120", TB1map="1"),
     "bloch_siegert": _signed("b1:bloch_siegert", "10.1002/mrm.22357", TB1map="1"),
     "spin_and_stimulated_echo": _model("b1:spin_and_stimulated_echo", "10.1002/mrm.21083", TB1map="1"),
-    "sa2rage": _model("mp2rage:sa2rage", "10.1002/mrm.23145", TB1map="1"),
-    "flip_angle_map": _model("b1:flip_angle_map", "10.1002/mrm.22423", TB1map="1"),
+    "sa2rage": _signed("mp2rage:sa2rage", "10.1002/mrm.23145", TB1map="1"),
+    "flip_angle_map": _signed("b1:flip_angle_map", "10.1002/mrm.22423", TB1map="1"),
     "mt_ratio": _model("mt:magnetization_transfer_ratio", "10.1002/nbm.683", MTRmap="percent"),
     "mt_saturation": _model(
         "mt:magnetization_transfer_saturation",

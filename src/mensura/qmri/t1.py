@@ -182,10 +182,11 @@ def _turned(points: Doubles, data: Doubles, how: How, most: float) -> Fit:
     place = np.arange(data.shape[1])
     turned = [np.where(place < smallest + more, -data, data) for more in (0, 1)]
     fits = [fit_voxels(RECOVERY, points, one, **{**how, "bootstrap": None}) for one in turned]
-    good = [(f.status == Status.OK) & (_inversion_of(f, points) <= most) for f in fits]
+    good = [f.status == Status.OK for f in fits]
     first, second = (np.where(ok, f.residual, np.inf) for f, ok in zip(fits, good, strict=True))
     fewer = np.subtract(*(np.where(ok, _rejected(f), place.size) for f, ok in zip(fits, good, strict=True)))
-    later = (fewer > 0) | ((fewer == 0) & (second < first))
+    possible, other = (ok & (_inversion_of(f, points) <= most) for f, ok in zip(fits, good, strict=True))
+    later = np.where(possible == other, (fewer > 0) | ((fewer == 0) & (second < first)), other)
     if how["bootstrap"] is not None:
         return fit_voxels(RECOVERY, points, np.where(later[:, None], *turned[::-1]), **how)
     return either(later, fits[1], fits[0])
