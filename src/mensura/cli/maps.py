@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ examples:
   mensura run bids maps participant --dry-run
   mensura run bids maps participant --background vsharp --dipole medi
   mensura run bids maps participant --config run.toml
+  mensura run dicom maps                               # straight from DICOM: `mensura convert` comes first
 """
 QSM = """\
 The same job for NIfTI files: one 3D file per echo, or one 4D file. Enter later in the chain with a mask, a
@@ -51,9 +53,15 @@ by mensura methods presets)"""
 
 
 def fill_run(command: Parser) -> None:
-    command.add_argument("bids_dir", type=Path, help="the BIDS dataset")
+    command.add_argument(
+        "bids_dir",
+        type=Path,
+        help="the BIDS dataset; DICOM (folder or zip) is first converted into OUT_DIR/bids",
+    )
     command.add_argument("out_dir", type=Path, help="folder for the derivatives")
-    command.add_argument("level", choices=["participant"], help="level of the analysis")
+    command.add_argument(
+        "level", choices=["participant"], nargs="?", default="participant", help="level of the analysis"
+    )
     command.add_argument(
         "--participant-label", nargs="+", default=[], metavar="01", help="only these subjects"
     )
@@ -138,6 +146,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from mensura.pipeline.job import Job
 
     settings = _prepare(arguments)
+    converted = _from_dicom(arguments)
     chosen = {"participants": arguments.participant_label, "sessions": arguments.session_label}
     series = dataset_fits.find(arguments.bids_dir, **chosen)
     fitted = any(one.suffix in dataset_fits.RULES for one in series)
@@ -161,12 +170,34 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"{one.name}: {len(one.images)} images")
         return 0
     codes = {_execute(arguments, jobs)} if jobs else set()
+    codes |= {converted} if converted else set()
     if fitted:
         fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force)
         bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
         bids.write_bidsignore(arguments.out_dir, ("*.html", *dataset_fits.IGNORED))
         codes.add(dataset_fits.execute(series, fitting))
     return codes.pop() if len(codes) == 1 else 1
+
+
+def _from_dicom(arguments: argparse.Namespace) -> int:
+    """DICOM in place of a BIDS dataset is converted into the output folder, once → exit code of that."""
+    from mensura.io.dicom.sources import holds_dicom
+
+    source, target = arguments.bids_dir, arguments.out_dir / "bids"
+    if not holds_dicom(source):
+        return 0
+    arguments.bids_dir = target
+    if (target / "dataset_description.json").is_file():
+        print(f"{source} was converted before: {target} is used; remove it to convert again", file=sys.stderr)
+        return 0
+    from mensura.io.dicom.plan import Labels
+    from mensura.pipeline.conversion import Conversion, convert
+
+    print(f"{source} is DICOM: it is converted into {target}, then mapped", file=sys.stderr)
+    code = convert(Conversion(source, target, Labels(arguments.participant_label, arguments.session_label)))
+    if code == 2:
+        raise ScanError(f"nothing of {source} was converted; see above")
+    return code
 
 
 def _qsm(arguments: argparse.Namespace) -> int:

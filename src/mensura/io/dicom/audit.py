@@ -1,0 +1,102 @@
+"""Converted images are held against their DICOM files: where every voxel lies, and what it is worth."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mensura.io.dicom.frames import Frame
+from mensura.io.dicom.stacks import Stack
+from mensura.io.dicom.staging import whole
+from mensura.io.nifti import Image
+from mensura.scan import ScanError
+
+NEAR = 1e-3
+"""mm by which a corner of the image may be elsewhere than DICOM says."""
+CLOSE = {"phase": 1e-3}
+LIKE = 1e-4
+"""Part of the largest value by which values may differ; in phase more, for its slopes are rounded (3142 mrad for π)."""
+Flips = tuple[bool, bool, bool]
+
+
+def check(stack: Stack, image: Image) -> float:
+    """A stack and what was made of it → the farthest distance of a corner from where DICOM puts it (mm).
+
+    ScanError if that is more than `NEAR`, or the values of the middle slice are not those of the file.
+    """
+    first = stack.first
+    expected = _of_mosaic(first) if first.mosaic else stack.affine()
+    columns, rows, slices = image.grid.shape
+    if not first.mosaic and ((rows, columns) != first.shape or slices != len(stack.volumes[0])):
+        raise ScanError(
+            f"series {stack.series.number} became {columns}×{rows}×{slices} voxels; report this to dcm2niix"
+        )
+    flips, distance = _orientation(expected, np.asarray(image.grid.affine), image.grid.shape)
+    if distance > NEAR:
+        raise ScanError(
+            f"series {stack.series.number}: the converted image lies {distance:.3g} mm from where {first.name} "
+            "puts it; export the series again, or look at its positions"
+        )
+    if not first.mosaic:
+        _check_values(stack, image, flips)
+    return distance
+
+
+def _orientation(dicom: NDArray[Any], made: NDArray[Any], shape: tuple[int, ...]) -> tuple[Flips, float]:
+    """How axes run against those of DICOM, and how far corners lie apart at most."""
+    ends = np.array(list(itertools.product(*[(0, size - 1) for size in shape])), float)
+    found = []
+    for flips in itertools.product((False, True), (False, True), (False, True)):
+        turned = np.where(flips, np.array(shape) - 1 - ends, ends)
+        apart = (turned @ dicom[:3, :3].T + dicom[:3, 3]) - (ends @ made[:3, :3].T + made[:3, 3])
+        found.append((float(np.linalg.norm(apart, axis=1).max()), flips))
+    distance, flips = min(found)
+    return flips, distance
+
+
+def physical(frame: Frame, pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """Stored numbers → what they stand for, by the header; those of Philips also by its own scale slope.
+
+    (stored·slope + intercept) / (slope·scale slope) compares between images of one scan; without the scale slope,
+    stored·slope + intercept does not (Chenevert et al. 2014, doi:10.1016/j.tranon.2014.02.015).
+    """
+    slope, intercept = frame.scaling
+    values = pixels.astype(np.float64) * slope + intercept
+    return values / (slope * frame.scale_slope) if frame.scale_slope else values
+
+
+def _check_values(stack: Stack, image: Image, flips: Flips) -> None:
+    volume, middle = stack.volumes[-1], len(stack.volumes[-1]) // 2
+    expected = _decoded(volume[middle])
+    if expected is None:
+        return
+    data = image.data if image.data.ndim == 3 else image.data[..., -1]
+    made = data[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1, :: -1 if flips[2] else 1][:, :, middle].T
+    largest = max(float(np.abs(expected).max()), 1e-30)
+    apart = float(np.abs(made - expected).max()) / largest
+    if apart > CLOSE.get(stack.kind, LIKE):
+        raise ScanError(
+            f"series {stack.series.number}: values of the converted image differ by {100 * apart:.3g} % from those of "
+            f"{volume[middle].name}; the scaling in its header contradicts itself, export it again"
+        )
+
+
+def _decoded(frame: Frame) -> NDArray[np.float64] | None:
+    """The values of a frame; None where pydicom has no decoder for it."""
+    try:
+        pixels = whole(frame.path).pixel_array
+    except (NotImplementedError, RuntimeError, ValueError, AttributeError):
+        return None
+    return physical(frame, pixels[frame.number] if pixels.ndim == 3 else pixels)
+
+
+def _of_mosaic(frame: Frame) -> NDArray[np.float64]:
+    """Column, row and slice of the first tile → mm (RAS), by nibabel's reading of the Siemens header."""
+    from nibabel.nicom import dicomwrappers
+
+    wrapped: Any = dicomwrappers.wrapper_from_data(whole(frame.path))  # type: ignore[no-untyped-call]
+    affine = np.asarray(wrapped.affine, np.float64)
+    return np.diag([-1.0, -1, 1, 1]) @ affine[:, [1, 0, 2, 3]]
