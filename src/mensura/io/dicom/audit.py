@@ -61,7 +61,7 @@ def physical(frame: Frame, pixels: NDArray[Any]) -> NDArray[np.float64]:
     """Stored numbers → what they stand for, by the header; those of Philips also by its own scale slope.
 
     (stored·slope + intercept) / (slope·scale slope) compares between images of one scan; without the scale slope,
-    stored·slope + intercept does not (Chenevert et al. 2014, doi:10.1016/j.tranon.2014.02.015).
+    stored·slope + intercept does not (Chenevert et al. 2014, doi:10.1593/tlo.13811).
     """
     slope, intercept = frame.scaling
     values = pixels.astype(np.float64) * slope + intercept
