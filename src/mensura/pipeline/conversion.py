@@ -103,6 +103,13 @@ def _show_plan(console: Console, rows: Sequence[Row], found: Contents) -> None:
         for action in dict.fromkeys(row.action for row in members):
             _add(table, [row for row in members if row.action == action], found)
     console.print(table)
+    faults = {row.stack.fault: row for row in rows if row.action == FAULTY and row.stack.fault}
+    for fault, row in faults.items():
+        console.print(
+            f"[red]faulty:[/] series {row.stack.series.number}: {escape(fault)}",
+            highlight=False,
+            soft_wrap=True,
+        )
     for kind, names in found.others.items():
         console.print(f"left out: {len(names)} {kind} ({_some(names)})", highlight=False, soft_wrap=True)
     for problem in found.problems[: MANY + 1]:

@@ -172,11 +172,18 @@ def _series(data: Any, look: Look, known: dict[str, Series]) -> Series:
         times=int(look("NumberOfTemporalPositions") or 1),
         syntax=str(data.file_meta.TransferSyntaxUID),
         identifiers=identifiers,
-        record={field: value for key, field in KEPT.items() if (value := plain(look(key)))},
+        record=_record(look),
         multiframe="PerFrameFunctionalGroupsSequence" in data,
     )
     known[key] = series
     return series
+
+
+def _record(look: Look) -> dict[str, Any]:
+    """What sidecars take over, the field strength (T) as a number or not at all."""
+    found = {field: value for key, field in KEPT.items() if (value := plain(look(key)))}
+    found["MagneticFieldStrength"] = to_number(look("MagneticFieldStrength"))
+    return {field: value for field, value in found.items() if value}
 
 
 def _words(look: Look) -> frozenset[str]:

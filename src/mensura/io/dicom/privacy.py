@@ -71,8 +71,9 @@ PERSON = (
     "OperatorsName",
 )
 PERSON_ENDS = ("PhysicianName", "BirthDate")
-SHORTEST = 4
-"""Characters from which a part of a name or number is looked for in other fields."""
+HARMLESS = ("anon", "anonymous", "anonymized", "none", "unknown", "phantom")
+SHORTEST, ANYWHERE = 3, 4
+"""Characters from which a part of a name or number is looked for in other fields: as a word, and within words."""
 
 
 def cleaned(record: Mapping[str, Any], identifiers: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -83,7 +84,7 @@ def cleaned(record: Mapping[str, Any], identifiers: Mapping[str, str]) -> tuple[
     telling = _telling(identifiers)
     kept, dropped = {}, []
     for key, value in record.items():
-        if key in FIELDS or any(part in text for text in _texts(value) for part in telling):
+        if key in FIELDS or any(_tells(text, telling) for text in _texts(value)):
             dropped.append(key)
         else:
             kept[key] = value
@@ -98,15 +99,19 @@ def present(identifiers: Iterable[Mapping[str, str]]) -> list[str]:
 
 def safe(text: str, identifiers: Mapping[str, str]) -> str:
     """A text, or nothing where it holds a part of what identifies the person."""
-    return "" if any(part in text.lower() for part in _telling(identifiers)) else text
+    return "" if _tells(text.lower(), _telling(identifiers)) else text
+
+
+def _tells(text: str, telling: set[str]) -> bool:
+    words = set(re.split(r"[^a-z0-9]+", text))
+    return any(part in words or (len(part) >= ANYWHERE and part in text) for part in telling)
 
 
 def _telling(identifiers: Mapping[str, str]) -> set[str]:
-    values = [
-        text for key, text in identifiers.items() if key in PERSON or (key.endswith(PERSON_ENDS) and text)
-    ]
-    parts = {part for text in values for part in re.split(r"[\^\s=,;\\]+", text.lower())}
-    return {part for part in parts if len(part) >= SHORTEST and part not in ("anon", "anonymous", "none")}
+    """Names, numbers and dates of birth in small letters, whole and in parts."""
+    values = [text.lower() for key, text in identifiers.items() if key in PERSON or key.endswith(PERSON_ENDS)]
+    parts = {part for text in values for part in (text, *re.split(r"[\^\s=,;\\]+", text))}
+    return {part for part in parts if len(part) >= SHORTEST and part not in HARMLESS}
 
 
 def _texts(value: Any) -> list[str]:

@@ -146,7 +146,8 @@ def _divided(family: Family, stacks: Sequence[Stack]) -> list[Set]:
 
 
 def _by_echo_times(family: Family, stacks: Sequence[Stack]) -> list[list[Stack]]:
-    """Gradient echoes whose series have the same echo times; a phase at one of another's times stays with it."""
+    """Gradient echoes whose series have the same echo times; a phase at one of another's times stays with it, and
+    series of one echo each belong together."""
     if "echo_time" not in family.varies or family.name == "spin echo":
         return [list(stacks)]
     groups: dict[tuple[Any, ...], list[Stack]] = defaultdict(list)
@@ -158,6 +159,9 @@ def _by_echo_times(family: Family, stacks: Sequence[Stack]) -> list[list[Stack]]
         kinds = {s.kind for s in groups[times]}
         host = next((t for t in whole if set(times) < set(t)), None) if kinds == {"phase"} else None
         whole.setdefault(host or times, []).extend(groups[times])
+    alone = [times for times in whole if len(times) == 1]
+    if len(alone) > 1:
+        whole[()] = [stack for times in alone for stack in whole.pop(times)]
     return list(whole.values())
 
 

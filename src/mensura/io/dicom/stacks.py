@@ -22,7 +22,8 @@ PARALLEL = 1e-3
 class Stack:
     """One image of a series: `times` volumes of slices, from the first slice on; `fault` says why it is unusable.
 
-    `coil` is 1, 2 … where images of single coils lie in one series, else 0. `repeat` counts equal images.
+    `coil` is 1, 2 … where images of single coils lie in one series, else 0. `repeat` counts equal images. `home` is
+    the place of a stack that this one, having lost slices, belongs to.
     """
 
     volumes: tuple[tuple[Frame, ...], ...]
@@ -30,6 +31,7 @@ class Stack:
     notes: tuple[str, ...] = ()
     coil: int = 0
     repeat: int = 0
+    home: tuple[Any, ...] = ()
 
     @property
     def first(self) -> Frame:
@@ -54,6 +56,8 @@ class Stack:
     @cached_property
     def place(self) -> tuple[Any, ...]:
         """What images of one set share: matrix, pixels and where they lie, to a hundredth of a millimetre or so."""
+        if self.home:
+            return self.home
         ends = [self.volumes[0][0], self.volumes[0][-1]]
         return (
             self.first.shape,
@@ -198,27 +202,43 @@ def _doubts(volumes: Sequence[Sequence[Frame]]) -> tuple[str, ...]:
 
 
 def _compared(stacks: list[Stack]) -> list[Stack]:
-    """Stacks of one series with fewer slices than the others of their kind have lost some."""
-    most: dict[Any, int] = defaultdict(int)
-    for stack in stacks:
-        most[_alike(stack)] = max(most[_alike(stack)], len(stack.volumes[0]))
-    return [_short(stack, most[_alike(stack)]) for stack in stacks]
+    """Stacks that have lost slices are known by others of their series, or their study, that have them all."""
+    return [_at_home(stack, stacks) for stack in stacks]
 
 
-def _alike(stack: Stack) -> tuple[Any, ...]:
-    return (id(stack.series), stack.first.orientation, stack.first.shape, stack.kind == "made")
-
-
-def _short(stack: Stack, most: int) -> Stack:
-    count = len(stack.volumes[0])
-    if stack.fault or count == most or stack.kind == "made":
+def _at_home(stack: Stack, stacks: Sequence[Stack]) -> Stack:
+    """The stack, with the place of the fullest stack that holds all its slices and more."""
+    if stack.kind == "made":
         return stack
+    fuller = [
+        other
+        for other in stacks
+        if _holds_more(other, stack) and (stack.fault or other.series is stack.series)
+    ]
+    if not fuller:
+        return stack
+    most = max(fuller, key=lambda other: len(other.volumes[0]))
+    count, of = len(stack.volumes[0]), len(most.volumes[0])
     time = f" at an echo time of {1000 * stack.first.echo_time:g} ms" if stack.first.echo_time else ""
     fault = (
-        f"{count} of {most} slices{time}: slices are missing, or their times differ from the others'; "
+        f"{count} of {of} slices{time}: slices are missing, or their times differ from the others'; "
         "export the series again"
     )
-    return replace(stack, fault=fault)
+    return replace(stack, fault=stack.fault or fault, home=most.place)
+
+
+def _holds_more(other: Stack, stack: Stack) -> bool:
+    a, b = other.first, stack.first
+    if len(other.volumes[0]) <= len(stack.volumes[0]) or other.series.study != stack.series.study:
+        return False
+    if (
+        a.shape != b.shape
+        or other.kind == "made"
+        or _rounded((*a.orientation, *a.spacing), 3) != _rounded((*b.orientation, *b.spacing), 3)
+    ):
+        return False
+    there = {_rounded(frame.position, 1) for frame in other.volumes[0]}
+    return all(_rounded(frame.position, 1) in there for frame in stack.volumes[0])
 
 
 def repeated(stack: Stack) -> list[Stack]:
