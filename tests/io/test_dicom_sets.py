@@ -81,6 +81,10 @@ SETS: dict[str, tuple[list[Dataset], list[str]]] = {
         ["acq-tr1_TB1AFI", "acq-tr2_TB1AFI"],
     ),
     "over time": (series(3, times=6, ContrastBolusAgent="Gd"), ["DCE"]),
+    "several series over time": (
+        series(3, times=6) + series(3, times=6, SeriesNumber=2, FlipAngle=5),
+        ["acq-s1_DCE", "acq-s2_DCE"],
+    ),
     "phase difference, a series for each image": (
         several(1, EchoTime=[5, 7]) + series(3, SeriesNumber=3, EchoTime=7, **STORED),
         ["magnitude1", "magnitude2", "phasediff"],
@@ -199,3 +203,10 @@ def test_what_bids_requires_and_the_header_lacks_is_named(tmp_path: Path) -> Non
     rows = rows_of(tmp_path / "d", images)
     assert set(rows[0].missing) == {"RepetitionTimePreparation", "NumberShots"}
     json.dumps(rows[0].fields)
+
+
+def test_no_two_images_get_one_name(tmp_path: Path) -> None:
+    """Whatever tells them apart and is not understood: here two series over time, magnitude and again magnitude."""
+    images = [one for te in (5, 9) for one in series(3, times=6, EchoTime=te, RepetitionTime=20 + te)]
+    rows = rows_of(tmp_path / "d", images)
+    assert len(names(rows)) == len(set(names(rows)))

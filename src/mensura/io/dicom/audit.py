@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from mensura.io.dicom.frames import Frame
 from mensura.io.dicom.stacks import Stack
 from mensura.io.dicom.staging import whole
 from mensura.io.nifti import Image
-from mensura.scan import ScanError
+from mensura.scan import FloatArray, ScanError
 
 NEAR = 1e-3
 """mm by which a corner of the image may be elsewhere than DICOM says."""
@@ -22,17 +24,19 @@ LIKE = 1e-4
 Flips = tuple[bool, bool, bool]
 
 
-def check(stack: Stack, image: Image) -> float:
-    """A stack and what was made of it → the farthest distance of a corner from where DICOM puts it (mm).
+def audited(stack: Stack, image: Image) -> tuple[Image, float]:
+    """A stack and what was made of it → the image, and the farthest distance of a corner from where DICOM puts it (mm).
 
-    ScanError if that is more than `NEAR`, or the values of the middle slice are not those of the file.
+    Where the scaling changes from slice to slice, which the converter does not follow, the values are those of the
+    DICOM files. ScanError if a corner is off by more than `NEAR`, or the middle slice is not what its file says.
     """
     first = stack.first
     expected = _of_mosaic(first) if first.mosaic else stack.affine()
     columns, rows, slices = image.grid.shape
     if not first.mosaic and ((rows, columns) != first.shape or slices != len(stack.volumes[0])):
         raise ScanError(
-            f"series {stack.series.number} became {columns}×{rows}×{slices} voxels; report this to dcm2niix"
+            f"series {stack.series.number} became {columns}×{rows}×{slices} voxels, not "
+            f"{first.shape[1]}×{first.shape[0]}×{len(stack.volumes[0])}; look at its files with dcm2niix"
         )
     flips, distance = _orientation(expected, np.asarray(image.grid.affine), image.grid.shape)
     if distance > NEAR:
@@ -40,9 +44,13 @@ def check(stack: Stack, image: Image) -> float:
             f"series {stack.series.number}: the converted image lies {distance:.3g} mm from where {first.name} "
             "puts it; export the series again, or look at its positions"
         )
-    if not first.mosaic:
-        _check_values(stack, image, flips)
-    return distance
+    if first.mosaic:
+        return image, distance
+    if len({(frame.scaling, frame.scale_slope) for frame in stack.frames}) > 1:
+        header = replace(image.header, slope=1.0, intercept=0.0, stored_type="float32")
+        return replace(image, data=_filled(stack, image, flips), header=header), distance
+    _check_values(stack, image, flips)
+    return image, distance
 
 
 def _orientation(dicom: NDArray[Any], made: NDArray[Any], shape: tuple[int, ...]) -> tuple[Flips, float]:
@@ -70,11 +78,11 @@ def physical(frame: Frame, pixels: NDArray[Any]) -> NDArray[np.float64]:
 
 def _check_values(stack: Stack, image: Image, flips: Flips) -> None:
     volume, middle = stack.volumes[-1], len(stack.volumes[-1]) // 2
-    expected = _decoded(volume[middle])
+    expected = next(_decoded(volume[middle : middle + 1]))
     if expected is None:
         return
     data = image.data if image.data.ndim == 3 else image.data[..., -1]
-    made = data[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1, :: -1 if flips[2] else 1][:, :, middle].T
+    made = _as_stored(data, flips)[:, :, middle].T
     largest = max(float(np.abs(expected).max()), 1e-30)
     apart = float(np.abs(made - expected).max()) / largest
     if apart > CLOSE.get(stack.kind, LIKE):
@@ -84,13 +92,37 @@ def _check_values(stack: Stack, image: Image, flips: Flips) -> None:
         )
 
 
-def _decoded(frame: Frame) -> NDArray[np.float64] | None:
-    """The values of a frame; None where pydicom has no decoder for it."""
-    try:
-        pixels = whole(frame.path).pixel_array
-    except (NotImplementedError, RuntimeError, ValueError, AttributeError):
-        return None
-    return physical(frame, pixels[frame.number] if pixels.ndim == 3 else pixels)
+def _as_stored(data: NDArray[Any], flips: Flips) -> NDArray[Any]:
+    """The volume (a view) with its axes running as in DICOM: column, row, slice."""
+    return data[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1, :: -1 if flips[2] else 1]
+
+
+def _filled(stack: Stack, image: Image, flips: Flips) -> FloatArray:
+    """The values of the DICOM files, each by its own scaling, in the order of the image."""
+    data = np.empty_like(image.data)
+    for time, volume in enumerate(stack.volumes):
+        target = _as_stored(data if data.ndim == 3 else data[..., time], flips)
+        for place, values in enumerate(_decoded(volume)):
+            if values is None:
+                raise ScanError(f"{volume[place].name} cannot be decoded; export it uncompressed")
+            target[:, :, place] = values.T
+    return data
+
+
+def _decoded(frames: Sequence[Frame]) -> Iterator[NDArray[np.float64] | None]:
+    """The values of frames; None where pydicom has no decoder."""
+    path, pixels = None, None
+    for frame in frames:
+        if frame.path != path:
+            path = frame.path
+            try:
+                pixels = whole(path).pixel_array
+            except (NotImplementedError, RuntimeError, ValueError, AttributeError):
+                pixels = None
+        if pixels is None:
+            yield None
+        else:
+            yield physical(frame, pixels[frame.number] if pixels.ndim == 3 else pixels)
 
 
 def _of_mosaic(frame: Frame) -> NDArray[np.float64]:

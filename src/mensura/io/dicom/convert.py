@@ -16,7 +16,7 @@ import numpy as np
 
 from mensura.io import nifti
 from mensura.io.bids_write import DESCRIPTION, write_bidsignore, write_dataset_description
-from mensura.io.dicom.audit import check
+from mensura.io.dicom.audit import audited
 from mensura.io.dicom.plan import CONVERT, FAULTY, Row
 from mensura.io.dicom.privacy import UIDS, cleaned
 from mensura.io.dicom.sidecar import sidecar, unrecorded
@@ -99,8 +99,8 @@ def _set(rows: list[Row], work: Path, made: Made, keep_uids: bool, tell: Callabl
 def _image(row: Row, work: Path, made: Made, keep_uids: bool) -> list[Path]:
     with TemporaryDirectory(prefix="mensura-dicom-") as folder:
         path, found = converted(row.stack, Path(folder))
-        image = nifti.read(path)
-        made.farthest = max(made.farthest, check(row.stack, image))
+        image, apart = audited(row.stack, nifti.read(path))
+        made.farthest = max(made.farthest, apart)
         data, remarks = _physical(row, image, found)
     made.remarks += [f"{row.name}: {remark}" for remark in remarks]
     record, dropped = cleaned(sidecar(row.stack, row.rule, found, row.fields), row.stack.series.identifiers)

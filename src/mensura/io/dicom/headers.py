@@ -200,8 +200,8 @@ def _words(look: Look) -> frozenset[str]:
             found.add(word)
     if to_text(look("MagnetizationTransfer")).upper() in ("ON_RESONANCE", "OFF_RESONANCE"):
         found.add("MTC")
-    if to_text(look("SteadyStatePulseSequence")).upper() in ("FREE_PRECESSION", "LONGITUDINAL"):
-        found.add("SS")
+    steady = to_text(look("SteadyStatePulseSequence")).upper()
+    found |= {"FREE_PRECESSION": {"SS"}, "LONGITUDINAL": {"SP"}}.get(steady, set())
     return frozenset(found)
 
 

@@ -128,7 +128,14 @@ def _session_rows(entities: Mapping[str, str], stacks: Sequence[Stack], start: i
     rows: list[Row] = []
     for number, (one, rule) in enumerate(zip(sets, rules, strict=True)):
         rows += _set_rows(one, rule, {**entities, **extra[number]}, start + number + 1)
-    return rows
+    names = Counter(row.name for row in rows if row.name)
+    return [_unnamed(row) if names[row.name] > 1 else row for row in rows]
+
+
+def _unnamed(row: Row) -> Row:
+    """Of two images with one name neither is converted: what tells them apart was not understood."""
+    note = f"another image would be called {row.name} as well: give both a name; {row.note}"
+    return replace(row, action=UNKNOWN, name="", note=note)
 
 
 def _told_apart(sets: Sequence[tuple[Set, Rule]]) -> list[dict[str, str]]:

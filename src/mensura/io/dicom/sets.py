@@ -118,7 +118,8 @@ def sets_of(stacks: Sequence[Stack]) -> list[Set]:
 def _bucket(stack: Stack, family: Family, stacks: Sequence[Stack]) -> Hashable:
     """What all stacks of a set share."""
     series = stack.series
-    alone = () if family.varies or family.name == "field map in Hz" else (series.uid, stack.first.image_type)
+    together = (family.varies and stack.times == 1) or family.name == "field map in Hz"
+    alone = () if together else (series.uid, stack.first.image_type)
     fixed = tuple((name, _fixed(stack, name, stacks)) for name in VARIED if name not in _free(family))
     return (family.name, stack.place, series.dimensions, series.sequence.rstrip("0123456789"), stack.coil,
             stack.times, fixed, alone)  # fmt: skip
