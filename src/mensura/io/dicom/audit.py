@@ -14,7 +14,7 @@ from mensura.io.dicom.frames import Frame
 from mensura.io.dicom.stacks import Stack
 from mensura.io.dicom.staging import whole
 from mensura.io.nifti import Image
-from mensura.scan import FloatArray, ScanError
+from mensura.scan import FloatArray, Grid, ScanError
 
 NEAR = 1e-3
 """mm by which a corner of the image may be elsewhere than DICOM says."""
@@ -51,6 +51,11 @@ def audited(stack: Stack, image: Image) -> tuple[Image, float]:
         return replace(image, data=_filled(stack, image, flips), header=header), distance
     _check_values(stack, image, flips)
     return image, distance
+
+
+def affine_errors(stack: Stack, grid: Grid) -> float:
+    """A stack and the grid of what was made of it → the farthest distance between their corners (mm)."""
+    return _orientation(stack.affine(), np.asarray(grid.affine), grid.shape)[1]
 
 
 def _orientation(dicom: NDArray[Any], made: NDArray[Any], shape: tuple[int, ...]) -> tuple[Flips, float]:

@@ -180,7 +180,7 @@ def _set_rows(one: Set, rule: Rule, entities: Mapping[str, str], group: int) -> 
         action = FAULTY if faults else CONVERT
         if faults:
             notes.insert(0, stack.fault or "another image of the set is faulty")
-        fields = _of_set(one, rule)
+        fields = _of_set(one, rule, stack)
         lacking = missing_fields(stack, rule, fields)
         rows.append(Row(stack, action, name, lacking, "; ".join(notes), group, rule, fields))
     return rows
@@ -194,9 +194,9 @@ def _readable(stack: Stack) -> Stack:
     return replace(stack, fault=fault) if fault and not stack.fault else stack
 
 
-def _of_set(one: Set, rule: Rule) -> dict[str, Any]:
+def _of_set(one: Set, rule: Rule, stack: Stack) -> dict[str, Any]:
     """Sidecar fields that only the whole set tells."""
-    if rule.suffix == "phasediff":
+    if rule.suffix == "phasediff" and stack.kind == "phase":
         first, second = one.values("echo_time", "mag")
         return {"EchoTime1": first, "EchoTime2": second}
     return {}
