@@ -27,13 +27,14 @@ ONLY_IN = {
     "nibabel": {"io"},
     "pydicom": {"io"},
     "isal": {"io"},
+    "dipy": {"qmri"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "rich": {"cli", "pipeline"},
     "rich_argparse": {"cli"},
     "argparse": {"cli"},
 }
-HEAVY = ["numba", "scipy", "nibabel", "matplotlib", "jinja2", "ducc0", "isal", "llvmlite"]
+HEAVY = ["numba", "scipy", "nibabel", "matplotlib", "jinja2", "ducc0", "isal", "llvmlite", "dipy"]
 
 
 def room(path: Path) -> str:

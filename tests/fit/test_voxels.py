@@ -268,3 +268,16 @@ def test_too_few_points_are_refused() -> None:
         fit_voxels(RECOVERY, TIMES[:2], np.ones((4, 2)))
     with pytest.raises(ScanError, match="check both"):
         fit_voxels(RECOVERY, TIMES[:4], np.ones((4, 5)))
+
+
+@pytest.mark.parametrize("loss", ["none", "tukey"])
+def test_the_monitor_hears_of_every_chunk_or_round_up_to_the_last(
+    loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mensura.fit.descent.CHUNK", 100)
+    heard: list[tuple[int, int, float]] = []
+    _, data = recovered(350, 20)
+    fit_voxels(RECOVERY, TIMES, data, loss=loss, monitor=lambda *told: heard.append(told))
+    if loss == "none":
+        assert heard == [(i, 4, 0.0) for i in (1, 2, 3, 4)]
+    assert heard[-1][0] == heard[-1][1]

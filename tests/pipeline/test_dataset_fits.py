@@ -114,6 +114,31 @@ def test_without_b1_it_is_said(dataset: Path, tmp_path: Path, capsys: pytest.Cap
     assert "no B1 map" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (
+            {"SpoilingRFPhaseIncrement": 50, "SpoilingGradientMoment": 0.03},
+            "increment 50°, gradient moment 0.03 mT s/m",
+        ),
+        ({}, "no SpoilingRFPhaseIncrement"),
+        ({"SpoilingState": False}, "SpoilingState is false"),
+    ],
+)
+def test_spoiling_is_as_the_sidecars_tell(
+    dataset: Path, tmp_path: Path, told: dict[str, float], says: str
+) -> None:
+    folder = broken(dataset, tmp_path, "EchoTime")
+    for sidecar in (folder / "sub-01" / "anat").glob("*.json"):
+        sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | told))
+    assert main(["run", str(folder), str(tmp_path / "out"), "participant"]) == 0
+    record = json.loads(next((tmp_path / "out").rglob("sub-01_T1map.json")).read_text())["Mensura"]
+    assert any(says in words for words in record["Warnings"])
+    assert record["Parameters"]["spoiling_increment"] == pytest.approx(
+        np.deg2rad(told.get("SpoilingRFPhaseIncrement", 0))
+    )
+
+
 def test_a_b1_map_alone_is_nothing_to_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "bids" / "sub-01" / "fmap"
     folder.mkdir(parents=True)
@@ -129,3 +154,62 @@ def test_a_dry_run_lists_the_series(
     assert main(["run", str(dataset), str(tmp_path / "out"), "participant", "--dry-run"]) == 0
     assert "sub-01_VFA: 4 images" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_every_map_has_a_page_to_which_that_of_the_subject_leads(mapped: Path) -> None:
+    html = (mapped / "sub-01.html").read_text("utf-8")
+    maps = [path for path in mapped.rglob("sub-01_*.nii.gz") if "desc-" not in path.name]
+    assert len(maps) >= 10
+    for path in maps:
+        page = path.name.removesuffix(".nii.gz") + ".html"
+        assert f'href="{page}"' in html
+        assert "white matter" in (mapped / page).read_text("utf-8")
+    assert 'class="band"' in (mapped / "sub-01_mod-VFA_T1map.html").read_text("utf-8")
+
+
+def test_the_scanner_stands_in_the_maps_records(mapped: Path) -> None:
+    record = json.loads((mapped / "sub-01" / "anat" / "sub-01_T2map.json").read_text())
+    assert record["Acquisition"]["MagneticFieldStrength"] == 3
+    assert record["Acquisition"]["Manufacturer"] == "mensura"
+
+
+def test_without_report_no_page_is_written(dataset: Path, tmp_path: Path) -> None:
+    folder = broken(dataset, tmp_path, "EchoTime")
+    assert main(["run", str(folder), str(tmp_path / "out"), "participant", "--no-report"]) == 0
+    assert not list((tmp_path / "out").glob("*.html"))
+
+
+def test_flip_angles_and_mt_give_proton_density_too(dataset: Path, mapped: Path) -> None:
+    """But for the decay up to the echo, which is left in and said so."""
+    for kind in ("VFA", "MTS"):
+        record = next(
+            (mapped / "sub-01" / "anat").glob(f"sub-01*{'mod-MTS_' if kind == 'MTS' else ''}PDmap.json")
+        )
+        told = json.loads(record.read_text())
+        assert "decay up to the echo is left in" in told["Mensura"]["Density"][0]
+        found = nifti.read(record.with_name(record.name.replace(".json", ".nii.gz"))).data
+        true = truth(dataset, "PDmap")
+        inside = (truth(dataset, "desc-brain_mask") > 0) & (truth(dataset, "purity") > 0.99) & (true > 60)
+        off = 100 * (found[inside] / true[inside] - 1)
+        assert np.nanmedian(np.abs(off)) < 4
+
+
+def test_readouts_that_shorten_t1_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Look-Locker and inversion recovery both are IRT1; the timings tell them apart."""
+    write_study(
+        tmp_path / "bids",
+        "vials",
+        sequences=("IRT1",),
+        shape=(16, 16, 16),
+        voxel_size=(14.0,),
+        supersampling=1,
+    )
+    assert main(["run", str(tmp_path / "bids"), str(tmp_path / "maps"), "participant"]) == 0
+    assert "under the readouts" not in " ".join(capsys.readouterr().err.split())
+    for path in (tmp_path / "bids" / "sub-01" / "anat").glob("*_IRT1.json"):
+        record = json.loads(path.read_text())
+        path.write_text(
+            json.dumps({**record, "RepetitionTimeExcitation": 0.2, "RepetitionTimePreparation": 5.0})
+        )
+    assert main(["run", str(tmp_path / "bids"), str(tmp_path / "maps"), "participant"]) == 0
+    assert "T1 is that under the readouts" in " ".join(capsys.readouterr().err.split())

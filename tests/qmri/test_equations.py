@@ -398,3 +398,39 @@ def test_trains_that_do_not_fit_are_refused() -> None:
         equations.look_locker(1.0, 1.0, flip_angle=0.1, readout_times=(0.2, 0.1), cycle_time=2.0)
     with pytest.raises(ScanError, match="rise"):
         equations.look_locker(1.0, 1.0, flip_angle=0.1, readout_times=(0.2, 3.0), cycle_time=2.0)
+
+
+@pytest.mark.parametrize(
+    ("t1", "b1", "inversion_time", "excitations", "cycle_time", "efficiency"),
+    [
+        (1.0, 0.8, 0.45, (0, 64), 0.0, 1.0),
+        (1.5, 1.2, 0.7, (32, 64), 2.5, 0.95),
+        (0.4, 1.0, 0.35, (16, 100), 1.8, 0.9),
+    ],
+)
+def test_trains_after_an_inversion_are_those_of_isochromats(
+    t1: float,
+    b1: float,
+    inversion_time: float,
+    excitations: tuple[int, int],
+    cycle_time: float,
+    efficiency: float,
+) -> None:
+    spins, angle, interval = Spins(t1), np.deg2rad(8), 0.008
+
+    def cycle() -> list[float]:
+        spins.invert(efficiency)
+        spins.wait(inversion_time - excitations[0] * interval)
+        signals = []
+        for _ in range(sum(excitations)):
+            signals.append(spins.read(b1 * angle))
+            spins.wait(interval)
+        if cycle_time:
+            spins.wait(cycle_time - inversion_time - excitations[1] * interval)
+        return [signals[excitations[0]]]
+
+    made = equations.inversion_prepared_gradient_echo(
+        angle, 3.0, t1, inversion_time=inversion_time, repetition_time=interval, excitations=excitations,
+        cycle_time=cycle_time, efficiency=efficiency, b1=b1,
+    )  # fmt: skip
+    assert made == pytest.approx(3 * steady(cycle, 20)[0], rel=1e-6)

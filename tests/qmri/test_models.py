@@ -12,7 +12,10 @@ from mensura.fit import Status
 from mensura.qmri import b1, equations, mt, t1, t2
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
-from mensura.qmri.mp2rage import mp2rage
+from mensura.qmri.hifi import despot1_hifi
+from mensura.qmri.mp2rage import mp2rage, sa2rage
+from mensura.qmri.slices import Pulses, sliced_trains
+from mensura.qmri.spoiling import Spoiling, spoiling_factor
 from mensura.scan import ScanError
 
 N = 3000
@@ -43,6 +46,12 @@ def magnitude_recovery() -> Made:
     return np.abs(signal), truth, lambda s: t1.inversion_recovery(s, TI, repetition_time=6.0)
 
 
+def complex_recovery() -> Made:
+    signal, truth, _ = recovery()
+    turn = np.exp(1j * np.random.default_rng(2).uniform(-np.pi, np.pi, N))
+    return signal * turn[:, None], truth, lambda s: t1.inversion_recovery(s, TI, repetition_time=6.0)
+
+
 def saturation() -> Made:
     long = spread(0.15, 3, 2)
     signal = equations.saturation_recovery(np.asarray(TI), 1000.0, long[:, None], efficiency=0.95)
@@ -56,6 +65,43 @@ def variable_angles() -> Made:
     )
     truth = {"T1map": long, "M0map": np.full(N, 1000.0)}
     return signal, truth, lambda s: t1.variable_flip_angle(s, ANGLES, repetition_time=0.02, b1=relative)
+
+
+def angles_of_rf_spoiling() -> Made:
+    signal, truth, _ = variable_angles()
+    relative, increment = np.random.default_rng(4).uniform(0.7, 1.3, N), np.deg2rad(50)
+    signal = signal * spoiling_factor(
+        ANGLES,
+        truth["T1map"][:, None],
+        repetition_time=0.02,
+        spoiling=Spoiling(increment),
+        b1=relative[:, None],
+    )
+    how = {"repetition_time": 0.02, "spoiling_increment": increment, "b1": relative}
+    return signal, truth, lambda s: t1.variable_flip_angle(s, ANGLES, **how)
+
+
+HIFI_ANGLES, HIFI_TIMES = np.deg2rad([3, 6, 12, 20, 6, 6]), (0, 0, 0, 0, 0.3, 0.7)
+HIFI = {"repetition_time": 0.008, "excitations": (16, 64), "cycle_time": 1.6}
+
+
+def inversion_and_angles(hard: bool = False) -> Made:
+    """Two of the images after an inversion, of the angle π·B1 or adiabatic."""
+    long, relative = spread(0.3, 3, 16), np.random.default_rng(17).uniform(0.7, 1.3, N)
+    plain = equations.spoiled_gradient_echo(
+        HIFI_ANGLES[:4], 1000.0, long[:, None], repetition_time=0.008, b1=relative[:, None]
+    )
+    efficiency = -np.cos(np.pi * relative) if hard else 1.0
+    prepared = [
+        equations.inversion_prepared_gradient_echo(
+            HIFI_ANGLES[4], 1000.0, long, inversion_time=t, b1=relative, efficiency=efficiency, **HIFI
+        )
+        for t in HIFI_TIMES[4:]
+    ]
+    signal = np.concatenate([plain, np.stack(prepared, 1)], 1)
+    truth = {"T1map": long, "M0map": np.full(N, 1000.0), "TB1map": relative}
+    how = {"inversion_times": HIFI_TIMES, "inversion": "hard" if hard else "adiabatic", **HIFI}
+    return signal, truth, lambda s: despot1_hifi(s, HIFI_ANGLES, **how)
 
 
 def linear_angles() -> Made:
@@ -89,6 +135,14 @@ def train_with_b1() -> Made:
     return signal, {"T2map": short}, lambda s: t2.spin_echo_train(s, TRAIN, b1=relative)
 
 
+def train_of_a_slice() -> Made:
+    short, relative = spread(0.02, 0.2, 6), np.random.default_rng(7).choice(np.linspace(0.5, 0.9, 41), N)
+    how = {"time_bandwidth": (3.0, 2.0), "refocusing_width": 1.2}
+    signal = 1000 * sliced_trains(short, relative, Pulses(*how.values()), (32, 0.01, 1.0))
+    truth = {"T2map": short, "TB1map": relative, "M0map": np.full(N, 1000.0)}
+    return signal, truth, lambda s: t2.spin_echo_train(s, TRAIN, slice_profile="sinc", **how)
+
+
 def pair_of_angles() -> Made:
     relative = np.random.default_rng(8).uniform(0.4, 1.4, N)
     angles = (np.pi / 3, 2 * np.pi / 3)
@@ -98,16 +152,50 @@ def pair_of_angles() -> Made:
 
 def stimulated() -> Made:
     relative = np.random.default_rng(9).uniform(0.5, 1.4, N)
-    how = {"flip_angle": np.pi / 3, "mixing_time": 0.03}
-    signal = equations.spin_and_stimulated_echo(
-        how["flip_angle"], 1000.0, 1.0, mixing_time=how["mixing_time"], b1=relative
+    signal = equations.spin_and_stimulated_echo(np.pi / 3, 1000.0, 1.0, mixing_time=0.03, b1=relative)
+    angles = (np.pi / 3, np.pi / 3)
+    return (
+        signal,
+        {"TB1map": relative},
+        lambda s: b1.spin_and_stimulated_echo(s, angles, mixing_time=0.03, noise=10.0),
     )
-    return signal, {"TB1map": relative}, lambda s: b1.spin_and_stimulated_echo(s, **how, noise=10.0)
+
+
+def stimulated_at_five_angles() -> Made:
+    """Some beyond 90°, which magnitudes do not show."""
+    relative = np.random.default_rng(9).uniform(0.5, 1.5, N)
+    angles = np.deg2rad([40.0, 50, 60, 70, 80])
+    pairs = [
+        equations.spin_and_stimulated_echo(a, 1000.0, 1.0, mixing_time=0.03, b1=relative) for a in angles
+    ]
+    signal = np.abs(np.concatenate(pairs, axis=1))
+    told = tuple(np.repeat(angles, 2))
+    return (
+        signal,
+        {"TB1map": relative},
+        lambda s: b1.spin_and_stimulated_echo(np.abs(s), told, mixing_time=0.03),
+    )
+
+
+SA2RAGE = {
+    "inversion_times": (0.1, 1.8),
+    "flip_angles": (np.deg2rad(4.0), np.deg2rad(10.0)),
+    "excitation_interval": 0.00275,
+    "excitations": (22, 28),
+    "cycle_time": 2.4,
+}
+
+
+def saturated() -> Made:
+    relative = np.random.default_rng(16).uniform(0.4, 1.6, N)
+    made = equations.mp2rage(1e5, 1.5, efficiency=-np.cos(relative * np.pi / 2), b1=relative, **SA2RAGE)
+    return made, {"TB1map": relative}, lambda s: sa2rage(s, noise=10.0, **SA2RAGE)
 
 
 MODELS = [
-    *(recovery, magnitude_recovery, saturation, variable_angles, linear_angles, decay, raised_decay),
-    *(train, train_with_b1, pair_of_angles, stimulated),
+    *(recovery, magnitude_recovery, complex_recovery, saturation, variable_angles, linear_angles, decay),
+    *(raised_decay, train, train_with_b1, train_of_a_slice, pair_of_angles, stimulated),
+    *(stimulated_at_five_angles, angles_of_rf_spoiling, inversion_and_angles),
 ]
 
 
@@ -128,10 +216,10 @@ def test_errors_hold_the_truth_as_often_as_they_say(model: Callable[[], Made], s
     if model in (pair_of_angles, stimulated):
         snr = 100  # they were told so
     largest = 1000 if model in (pair_of_angles, stimulated) else np.median(np.abs(signal).max(axis=1))
-    noise = largest / snr * np.random.default_rng(10).standard_normal(signal.shape)
+    noise = largest / snr * noise_like(signal)
     found = fitted(np.abs(recovery()[0] + noise)) if model is magnitude_recovery else fitted(signal + noise)
     for name, true in truth.items():
-        if model is train and name == "M0map":
+        if model in (train, train_of_a_slice) and name == "M0map":
             continue  # 1/sin(B1·90°) bends too much for a first-order error
         value, error = found.maps[name]
         good = np.isfinite(error) & (found.status == Status.OK)
@@ -145,10 +233,90 @@ def test_errors_hold_the_truth_as_often_as_they_say(model: Callable[[], Made], s
         assert 0.925 < inside.mean() < 0.975, name
 
 
+def noise_like(signal: np.ndarray) -> np.ndarray:
+    """Normal, of unit standard deviation in every channel."""
+    rng = np.random.default_rng(10)
+    real: np.ndarray = rng.standard_normal(signal.shape)
+    return real + 1j * rng.standard_normal(signal.shape) if np.iscomplexobj(signal) else real
+
+
 def students(freedom: float) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.975, freedom)) if np.isfinite(freedom) else 1.96
+
+
+def test_complex_signals_tell_t1_where_magnitudes_lean() -> None:
+    """Points about the null, at a signal of five times the noise: magnitudes make T1 too short."""
+    times, true = (0.05, 0.2, 0.4, 0.65, 0.75, 1.2, 2.0, 3.5), np.full(20_000, 1.0)
+    clean = equations.inversion_recovery(np.asarray(times), 1000.0, true[:, None], efficiency=0.95) * 1j
+    noisy = clean + 200 * noise_like(clean)
+    leaning, found = (
+        t1.inversion_recovery(noisy, times, polarity=polarity, noise=200.0).maps["T1map"][0]
+        for polarity in ("magnitude", "complex")
+    )
+    assert np.nanmedian(leaning) < 0.96
+    assert np.nanmedian(found) == pytest.approx(1, abs=0.012)
+
+
+def test_phase_at_all_times_is_that_of_the_signs() -> None:
+    """Turned by any phase, a signed recovery gives what it gave before; with phase left out, what magnitudes give."""
+    signed = recovery()[0][:200] + 5 * np.random.default_rng(3).standard_normal((200, len(TI)))
+    turned = signed * np.exp(2.1j)
+    for model in (t1.inversion_recovery, t1.look_locker):
+        by_sign, by_phase = model(signed, TI), model(turned, TI)
+        for name, (values, _) in by_sign.maps.items():
+            np.testing.assert_allclose(by_phase.maps[name][0], values, rtol=1e-4)
+    without = t1.inversion_recovery(turned, TI, polarity="magnitude").maps["T1map"][0]
+    np.testing.assert_allclose(without, t1.inversion_recovery(np.abs(signed), TI).maps["T1map"][0], rtol=1e-5)
+
+
+def test_a_complex_point_that_is_missing_is_missing_in_both_parts() -> None:
+    signal, truth, fitted = complex_recovery()
+    signal[:, 1] = np.nan
+    np.testing.assert_allclose(fitted(signal).maps["T1map"][0], truth["T1map"], rtol=1e-3)
+
+
+def test_three_inversion_times_suffice_with_phase() -> None:
+    signal, truth, _ = complex_recovery()
+    found = t1.inversion_recovery(signal[:, [0, 3, 6]], [TI[i] for i in (0, 3, 6)], repetition_time=6.0)
+    np.testing.assert_allclose(found.maps["T1map"][0], truth["T1map"], rtol=1e-3)
+    assert (found.fit.freedom == 1).all()
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_signs_of_magnitudes_after_an_inversion_are_found(hard: bool) -> None:
+    signal, truth, fitted = inversion_and_angles(hard)
+    assert 0.2 < (signal[:, 4] < 0).mean() < 0.9
+    found = fitted(np.abs(signal))
+    assert (found.status == Status.OK).all()
+    for name, true in truth.items():
+        np.testing.assert_allclose(found.maps[name][0], true, rtol=1e-3)
+
+
+def test_magnitudes_after_an_inversion_may_be_rician() -> None:
+    signal, truth, _ = inversion_and_angles()
+    noisy = np.hypot(signal + noise_like(signal), np.random.default_rng(18).standard_normal(signal.shape))
+    how = {"inversion_times": HIFI_TIMES, **HIFI}
+    found = despot1_hifi(noisy, HIFI_ANGLES, **how, noise=1.0, likelihood="rician").maps["T1map"]
+    assert abs(np.nanmedian((found[0] - truth["T1map"]) / found[1])) < 0.12
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"inversion_times": (0, 0.3)}, "one for each image"),
+        ({"inversion_times": (0.0,) * 6}, "an image with one"),
+        ({"inversion_times": (0, 0, 0, 0, 300, 700)}, "give seconds"),
+        ({"inversion_times": (0, 0.3, 0.3, 0.3, 0.3, 0.3)}, "two different flip angles"),
+        ({"excitations": (64, 64)}, "does not fit"),
+        ({"cycle_time": 1.0}, "does not fit"),
+    ],
+)
+def test_trains_that_cannot_be_are_refused(changed: dict[str, Any], says: str) -> None:
+    how = {"inversion_times": HIFI_TIMES, **HIFI, **changed}
+    with pytest.raises(ScanError, match=says):
+        despot1_hifi(np.ones((4, 6)), HIFI_ANGLES, **how)
 
 
 def test_what_b1_costs_is_undone() -> None:
@@ -274,15 +442,76 @@ def test_myelin_water_is_seen() -> None:
         (lambda s: t1.inversion_recovery(s, [1e3 * t for t in TI]), "milliseconds"),
         (lambda s: t1.inversion_recovery(s, TI[:5]), "one for each"),
         (lambda s: t1.inversion_recovery(s, [-0.1, *TI[1:]]), "negative"),
+        (lambda s: t1.inversion_recovery(s, TI, polarity="complex"), "real and cannot be taken as complex"),
+        (
+            lambda s: t1.inversion_recovery(1j * s, TI, polarity="signed"),
+            "complex and cannot be taken as signed",
+        ),
         (lambda s: t1.variable_flip_angle(s, np.full(8, 0.1), repetition_time=0.02), "two different"),
         (lambda s: t1.variable_flip_angle(s, np.arange(2, 10), repetition_time=0.02), "between 0 and π"),
         (lambda s: t1.variable_flip_angle(s, np.linspace(0.1, 1, 8), repetition_time=900.0), "milliseconds"),
         (lambda s: t2.spin_echo(s, 10.0 * np.arange(1, 9)), "milliseconds"),
         (lambda s: t2.spin_echo(s, ECHOES[8::-1][:8]), "sort"),
         (lambda s: t2.spin_echo_train(s, np.geomspace(0.01, 0.1, 8)), "equally spaced"),
+        (lambda s: t2.spin_echo_train(s, TRAIN[:8], slice_profile="sinc", time_bandwidth=(3, 90)), "1 to 20"),
         (lambda s: b1.double_angle(s[:, :2], (1.0, 1.5)), "α and 2α"),
     ],
 )
 def test_wrong_protocols_are_refused(call: Callable[[Any], Any], says: str) -> None:
     with pytest.raises(ScanError, match=says):
         call(np.ones((4, 8)))
+
+
+def test_repetition_times_may_differ() -> None:
+    """Long repetition times for late inversion times only, as scanners choose them by themselves."""
+    true, times, repetition = (
+        spread(0.2, 2.0, 5),
+        np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8]),
+        (1, 1, 1, 1.26, 1.86, 2.46),
+    )
+    signal = equations.inversion_recovery(
+        times, 1000.0, true[:, None], efficiency=0.95, repetition_time=repetition
+    )
+    told = t1.inversion_recovery(np.abs(signal), tuple(times), repetition_time=repetition)
+    assert np.allclose(told.maps["T1map"][0], true, rtol=1e-3)
+    assert np.allclose(told.maps["IEmap"][0], 0.95, rtol=1e-3)
+    blind = t1.inversion_recovery(np.abs(signal), tuple(times), repetition_time=1.0)
+    assert np.nanmedian(np.abs(blind.maps["T1map"][0] / true - 1)) > 0.03
+
+
+def test_times_beyond_the_null_do_not_turn_the_first_point() -> None:
+    """T1 of 25 ms and times from 50 ms on: turned, the first point fits as well, with a hundredfold inversion."""
+    times = np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8])
+    signal = np.abs(equations.inversion_recovery(times, 1000.0, np.full((200, 1), 0.025)))
+    noisy = signal + 2 * np.random.default_rng(3).standard_normal(signal.shape)
+    found = t1.inversion_recovery(noisy, tuple(times), polarity="magnitude").maps["T1map"][0]
+    assert np.nanmedian(found) == pytest.approx(0.025, rel=0.1)
+
+
+def test_sa2rage_gives_back_b1_with_errors_that_hold_whatever_the_tissue() -> None:
+    signal, truth, fitted = saturated()
+    found = fitted(signal)
+    assert (found.status == Status.OK).all()
+    np.testing.assert_allclose(found.maps["TB1map"][0], truth["TB1map"], rtol=1e-3)
+    noisy = fitted(signal + 10 * np.random.default_rng(17).standard_normal(signal.shape))
+    value, error = noisy.maps["TB1map"]
+    z = (value - truth["TB1map"]) / error
+    assert 0.925 < np.mean(np.abs(z[noisy.status == Status.OK]) < 1.96) < 0.975
+    for long in (1.0, 2.5):
+        other = equations.mp2rage(
+            1e5, long, efficiency=-np.cos(truth["TB1map"] * np.pi / 2), b1=truth["TB1map"], **SA2RAGE
+        )
+        assert np.median(np.abs(fitted(other).maps["TB1map"][0] / truth["TB1map"] - 1)) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("angles", "mixing", "words"),
+    [
+        ((1.0, 1.2), 0.03, "pairs of one angle"),
+        ((1.0, 1.0, 1.2), 0.03, "pairs"),
+        ((1.0, 1.0), 33.8, "milliseconds"),
+    ],
+)
+def test_echoes_that_are_no_pairs_are_refused(angles: tuple[float, ...], mixing: float, words: str) -> None:
+    with pytest.raises(ScanError, match=words):
+        b1.spin_and_stimulated_echo(np.ones((3, len(angles))), angles, mixing_time=mixing)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import convert, fit, maps, score, simulate
+from mensura.cli import convert, fit, identifiability, maps, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -75,7 +75,8 @@ def parser(words: Sequence[str]) -> Parser:
             commands.add_parser, name, usage=USAGE.get(name), description=description, help=help_line
         )
         if name == chosen:
-            fit.fill(command, words) if name == "fit" else fill(command)
+            command.words = words
+            fill(command)
     return top
 
 
@@ -107,6 +108,7 @@ USAGE = {
     "methods": "mensura methods [WHAT …] [--json]",
     "fit": fit.USAGE,
     "convert": convert.USAGE,
+    "identifiability": identifiability.USAGE,
     "score": score.USAGE,
 }
 METHODS = """\
@@ -124,7 +126,12 @@ COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "qsm": ("map one scan given as NIfTI files", maps.QSM, maps.fill_qsm),
     "convert": ("make a BIDS dataset of DICOM files", convert.CONVERT, convert.fill),
     "methods": ("list methods, parameters and presets", METHODS, _fill_methods),
-    "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, lambda _: None),
+    "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, fit.fill),
+    "identifiability": (
+        "tell what a protocol can reach, before the scan",
+        identifiability.IDENTIFIABILITY,
+        identifiability.fill,
+    ),
     "models": ("list the models of `fit`", fit.MODELS, fit.fill_models),
     "score": ("say how far a map is from its truth", score.SCORE, score.fill),
     "simulate": ("make a scan with known truth", simulate.SIMULATE, simulate.fill),

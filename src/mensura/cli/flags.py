@@ -15,7 +15,9 @@ METAVARS = {float: "X", int: "N", bool: "YES|NO"}
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors in one sentence, with exit code 2."""
+    """Errors in one sentence, with exit code 2. `words`: the whole command line, on which flags may depend."""
+
+    words: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ SCAN_FLAGS = (
 )
 RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
-volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every IRT1, VFA, MESE, MTR
-and MTS series, corrected by the session's B1 (TB1map, TB1DAM, TB1AFI). What is there already and has not changed
-is not computed again.
+volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every other series that it
+knows (IRT1 VFA MP2RAGE MESE MTR MTS MPM TB1* phasediff fieldmap dwi), corrected by the B1 map that is meant for it,
+with a page for every map, and makes R2' of a session's R2* and T2. What is there already and has not changed is not
+computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02
@@ -169,13 +170,16 @@ def _run(arguments: argparse.Namespace) -> int:
         for one in series:
             print(f"{one.name}: {len(one.images)} images")
         return 0
-    codes = {_execute(arguments, jobs)} if jobs else set()
+    places = {one.place for one in series if one.suffix in dataset_fits.RULES}
+    codes = {_execute(arguments, jobs, places)} if jobs else set()
     codes |= {converted} if converted else set()
     if fitted:
-        fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force)
+        fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force, runs)
         bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
         bids.write_bidsignore(arguments.out_dir, ("*.html", *dataset_fits.IGNORED))
-        codes.add(dataset_fits.execute(series, fitting))
+        report = None if arguments.no_report else partial(_subject_report, arguments.out_dir)
+        codes.add(dataset_fits.execute(series, fitting, report))
+        _reversible(arguments, {one.place for one in series})
     return codes.pop() if len(codes) == 1 else 1
 
 
@@ -198,6 +202,14 @@ def _from_dicom(arguments: argparse.Namespace) -> int:
     if code == 2:
         raise ScanError(f"nothing of {source} was converted; see above")
     return code
+
+
+def _reversible(arguments: argparse.Namespace, sessions: Collection[tuple[str, str]]) -> None:
+    """R2′ where the maps for it have been made."""
+    from mensura.pipeline import r2prime
+
+    for words in r2prime.derive(arguments.out_dir, sorted(sessions), arguments.command_line, arguments.force):
+        print(words, file=sys.stderr)
 
 
 def _qsm(arguments: argparse.Namespace) -> int:
@@ -254,16 +266,25 @@ def _plan(jobs: Sequence[Any], shapes: Sequence[Any]) -> int:
     return 0
 
 
-def _execute(arguments: argparse.Namespace, jobs: Sequence[Any]) -> int:
+def _execute(arguments: argparse.Namespace, jobs: Sequence[Any], later: Collection[Any] = ()) -> int:
     from mensura.pipeline.batch import execute
 
-    return execute(jobs, None if arguments.no_report else _report)
+    return execute(jobs, None if arguments.no_report else partial(_report, later=later))
 
 
-def _report(job: Any) -> Sequence[Path]:
-    """The pages of a job's subject, or of its folder."""
+def _report(job: Any, later: Collection[tuple[str, str]]) -> Sequence[Path]:
+    """The pages of a job's subject, or of its folder; none of those subjects and sessions whose maps come later."""
     from mensura import report
 
     if job.run is None:
         return [report.build(job.out_dir)]
+    if (job.run.subject, job.run.session or "") in later:
+        return ()
     return report.build_subject(job.out_dir, job.run.subject, job.run.session)
+
+
+def _subject_report(out_dir: Path, place: tuple[str, str]) -> Sequence[Path]:
+    """The pages of a subject and session."""
+    from mensura import report
+
+    return report.build_subject(out_dir, place[0], place[1] or None)

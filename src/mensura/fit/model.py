@@ -64,13 +64,15 @@ class SignalModel:
     """`equation`(points (m,), *parameters (n, 1), **known) → signals (n, m), and its table of parameters.
 
     `known` are numbers, or arrays (n, 1) of what each voxel has, as its B1. Linear parameters must enter as factors of
-    a sum. The equation is a pure function, in double precision; derivatives are differences.
+    a sum. The equation is a pure function, in double precision; derivatives are differences. `between`: whether it
+    holds between the points that were measured, too; that of a train of pulses holds at its echoes alone.
     """
 
     name: str
     equation: Callable[..., Any]
     parameters: tuple[Parameter, ...]
     doi: str
+    between: bool = True
 
     @property
     def linear(self) -> list[int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mensura.fit.model import SignalModel
 from mensura.scan import BoolArray, FloatArray
 
 Doubles = NDArray[np.float64]
@@ -16,10 +18,15 @@ T = TypeVar("T")
 
 
 def either(which: NDArray[np.bool_], one: T, other: T) -> T:
-    """Two records of arrays (n, …) → one with the first's voxels where it is told to, else the second's."""
+    """Two records of arrays (n, …) → one with the first's voxels where it is told to, else the second's.
+
+    What is no array is the first's.
+    """
 
     def chosen(name: str) -> Any:
         a, b = getattr(one, name), getattr(other, name)
+        if not isinstance(a, np.ndarray):
+            return a
         return np.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
     return type(one)(**{name: chosen(name) for name in type(one).__dataclass_fields__})  # type: ignore[attr-defined]
@@ -45,6 +52,22 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, eq=False)
+class Design:
+    """What was fitted to what: the model, its points (m,), what is known (numbers, or (n, 1)), and whether the noise
+    was told rather than found from the residuals."""
+
+    model: SignalModel
+    points: Doubles
+    known: Mapping[str, Any]
+    told: bool
+
+    def part(self, which: Any) -> Design:
+        """That of some of the voxels."""
+        known = {name: value[which] if np.ndim(value) else value for name, value in self.known.items()}
+        return replace(self, known=known)
+
+
+@dataclass(frozen=True, eq=False)
 class Fit:
     """A fit of `n` voxels by `p` parameters.
 
@@ -53,7 +76,8 @@ class Fit:
     closed forms: `weights` (n, m), 0 for a rejected point; `correlation` (n, p, p) of the parameters; `r_squared`
     (n), the share of the data's variance that the model explains; `chi_squared` (n), the weighted sum of squared
     residuals over the noise's variance, NaN where that is not known; `aic` (n), Akaike's criterion, to compare models
-    on the same data; `freedom` (n), how many points more than parameters.
+    on the same data; `freedom` (n), how many points more than parameters; `data` (n, m) as they were fitted, in the
+    order of the design's points and with the signs that were found, NaN where missing; `design`, what fitted them.
     """
 
     values: FloatArray
@@ -66,6 +90,25 @@ class Fit:
     chi_squared: FloatArray | None = None
     aic: FloatArray | None = None
     freedom: NDArray[np.int16] | None = None
+    data: FloatArray | None = None
+    design: Design | None = None
+
+    def part(self, which: Any) -> Fit:
+        """That of some of the voxels."""
+        arrays: dict[str, Any] = {
+            name: a[which] for name, a in vars(self).items() if isinstance(a, np.ndarray)
+        }
+        design = None if self.design is None else self.design.part(which)
+        return replace(self, design=design, **arrays)
+
+    def replaced(self, which: NDArray[Any], other: Fit) -> Fit:
+        """With another fit of some of the voxels, by the same parameters; the design stays."""
+        arrays: dict[str, Any] = {}
+        for name, mine in vars(self).items():
+            if isinstance(mine, np.ndarray):
+                arrays[name] = mine.copy()
+                arrays[name][which] = getattr(other, name)
+        return replace(self, **arrays)
 
     def maps(self, mask: BoolArray, parameter: int) -> tuple[FloatArray, FloatArray, NDArray[np.uint8]]:
         """The mask whose voxels were fitted → volumes of one parameter, its standard deviation and the status.

@@ -71,7 +71,7 @@ def rejecting(task: Task, loss: Loss, monitor: Report | None) -> tuple[Task, Fou
     variance makes (CᵀWC)⁻¹ of the points kept the sandwich of Huber 1981, section 7.6: Σψ²/(n − p)/(mean ψ′)².
     The rounds: Chang et al. 2005, doi:10.1002/mrm.20426. Differs from the paper in the losses and in the start.
     """
-    found, typical = _without_one(task) if task.data.shape[1] <= FEW else _least_deviations(task)
+    found, typical = _without_one(task, monitor) if task.data.shape[1] <= FEW else _least_deviations(task)
     own = np.maximum(
         spread(found.residual, task), EXACT * np.sqrt(np.max(np.square(task.data) * task.weight, axis=1))
     )
@@ -102,7 +102,7 @@ def spread(residual: Doubles, task: Task) -> Doubles:
     return np.where(task.counted > 0, scale, 0)
 
 
-def _without_one(task: Task) -> tuple[Found, float]:
+def _without_one(task: Task, monitor: Report | None) -> tuple[Found, float]:
     """The fit to all points, or to all but the worst where they cannot all be right; the noise of most voxels.
 
     Most voxels' noise is told by the medians of what is left: of all points, without the same one everywhere (a
@@ -118,6 +118,8 @@ def _without_one(task: Task) -> tuple[Found, float]:
         left = np.where(part.freedom > 0, 2 * found.cost / np.maximum(part.freedom, 1), np.inf)
         medians.append(np.median(left) / _middle(part.freedom))
         best, least = either(left < least, found, best), np.minimum(left, least)
+        if monitor is not None:
+            monitor(one + 1, task.data.shape[1], 0.0)
     medians.append(np.median(least) / _least_of_normal(task))
     typical = float(np.min(medians))
     doubtful = variance > typical * chdtri(np.maximum(task.freedom, 1), SURPRISE) / np.maximum(

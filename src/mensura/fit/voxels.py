@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mensura.fit.bootstrap import Bootstrap, bootstrapped
 from mensura.fit.descent import Report, solve
 from mensura.fit.likelihood import LIKELIHOODS
 from mensura.fit.model import SignalModel
-from mensura.fit.result import Fit, Status
+from mensura.fit.result import Design, Fit, Status
 from mensura.fit.robust import LOSSES, rejecting
 from mensura.fit.task import Found, Task
 from mensura.scan import ScanError
@@ -21,6 +22,8 @@ Doubles = NDArray[np.float64]
 
 UNKNOWABLE = 1.0
 """Standard error of a logarithm, or of a parameter over its range, from which it is not identified."""
+FEWEST = 20
+"""Bootstraps: the standard deviation of fewer is known to worse than a sixth."""
 LOUD = 3.0
 """Times the noise that the largest point of a voxel must reach."""
 
@@ -35,6 +38,7 @@ def fit_voxels(
     noise: ArrayLike | None = None,
     likelihood: str = "gaussian",
     loss: str = "none",
+    bootstrap: Bootstrap | None = None,
     monitor: Report | None = None,
 ) -> Fit:
     """Points (m,), data (n, m) → the model's parameters in every voxel, their standard errors, and why one failed.
@@ -42,7 +46,9 @@ def fit_voxels(
     `known`: the equation's keywords; numbers, or an array (n,) where every voxel has its own. `weights` (m,) or
     (n, m): inverse relative variances. `noise`: standard deviation of the data, one or (n,); without it the residuals
     tell. `likelihood`: "gaussian", or for magnitudes "rician" or "noise_floor", which need the noise. `loss`: "none",
-    "tukey", "huber", "geman_mcclure". Errors are Cramér and Rao's at the estimate, with a loss Huber's sandwich.
+    "tukey", "huber", "geman_mcclure". Errors are Cramér and Rao's at the estimate, with a loss Huber's sandwich; with
+    `bootstrap` those of refits to residuals under random signs, right for any noise of each point. `monitor` is called
+    after every chunk of voxels, round of weights, or repeat: (done, of how many, 0).
 
     Every voxel stands alone (with a loss they share the scale of the noise), so that the result does not depend on the
     number of threads. Raises ScanError for shapes that do not fit, too few points, and choices that there are not.
@@ -51,12 +57,24 @@ def fit_voxels(
     """
     _check(likelihood, loss, noise)
     task = Task.of(model, points, data, known, weights, noise)
+    if bootstrap is not None:
+        _check_bootstrap(bootstrap, task, likelihood)
     if loss == "none":
-        return _fit(task, solve(task, likelihood, monitor=monitor))
-    kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
-    fit = _fit(kept, found, weight, variance)
-    corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
-    return replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
+        found = solve(task, likelihood, monitor=monitor)
+        variance = None
+        if bootstrap is not None:
+            found, variance = bootstrapped(task, found, bootstrap, monitor)
+        fit = _fit(task, found, None, variance)
+    else:
+        kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
+        if bootstrap is not None:
+            found, variance = bootstrapped(kept, found, bootstrap, monitor)
+        fit = _fit(kept, found, weight, variance)
+        corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
+        fit = replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
+    measured = np.where(task.weight > 0, task.data, np.nan).astype(np.float32)
+    told = noise is not None and loss == "none"
+    return replace(fit, data=measured, design=Design(model, task.points, task.known, told))
 
 
 def _check(likelihood: str, loss: str, noise: ArrayLike | None) -> None:
@@ -70,6 +88,23 @@ def _check(likelihood: str, loss: str, noise: ArrayLike | None) -> None:
         )
     if likelihood != "gaussian" and noise is None:
         raise ScanError(f"the likelihood {likelihood} needs the standard deviation of the noise; give it")
+
+
+def _check_bootstrap(bootstrap: Bootstrap, task: Task, likelihood: str) -> None:
+    if likelihood != "gaussian":
+        raise ScanError(
+            f"errors by bootstrap go with the likelihood gaussian, not {likelihood}; leave out one of both"
+        )
+    if bootstrap.repeats < FEWEST or bootstrap.seed < 0:
+        raise ScanError(
+            f"{bootstrap.repeats} bootstraps with the seed {bootstrap.seed} tell no error; give {FEWEST} or more, "
+            "and a seed from 0 on"
+        )
+    if task.data.shape[1] <= len(task.model.parameters):
+        raise ScanError(
+            f"errors by bootstrap need more points than the {len(task.model.parameters)} parameters of "
+            f"{task.model.name}, but there are {task.data.shape[1]}; measure more, or take the analytic errors"
+        )
 
 
 def _fit(task: Task, found: Found, weight: Doubles | None = None, variance: Doubles | None = None) -> Fit:

@@ -124,7 +124,8 @@ def find_runs(
         )
     raise ScanError(
         f"{root} has no gradient-echo images (anat/*_MEGRE.nii.gz, or *_T2starw.nii.gz with phase) and no series "
-        "to fit (IRT1, VFA, MESE, MTR, MTS) for these participants and sessions; check the file names"
+        "to fit (as IRT1, VFA, MP2RAGE, MESE, MTR, MTS, dwi, TB1AFI or phasediff) for these participants and sessions; "
+        "check the file names"
     )
 
 
@@ -206,8 +207,8 @@ def sidecar_of(dataset: Path, image: Path) -> dict[str, Any]:
     return merge([read_json(path) for path in reversed(sidecars_of(dataset, image))])
 
 
-def sidecars_of(dataset: Path, image: Path) -> tuple[Path, ...]:
-    """An image → the JSON files that apply to it (BIDS inheritance), the most general first."""
+def sidecars_of(dataset: Path, image: Path, extension: str = ".json") -> tuple[Path, ...]:
+    """An image → the JSON (or .bval, .bvec) files that apply to it (BIDS inheritance), the most general first."""
     name = parse(image)
     if name is None:
         return ()
@@ -217,13 +218,13 @@ def sidecars_of(dataset: Path, image: Path) -> tuple[Path, ...]:
         *(dataset / parent for parent in reversed(inside.parents) if parent != Path()),
         image.parent,
     ]
-    return tuple(path for folder in dict.fromkeys(folders) for path in _applicable(folder, name))
+    return tuple(path for folder in dict.fromkeys(folders) for path in _applicable(folder, name, extension))
 
 
-def _applicable(folder: Path, image: Name) -> list[Path]:
-    """The JSON files of one folder whose suffix is the image's and whose entities the image all has."""
+def _applicable(folder: Path, image: Name, extension: str) -> list[Path]:
+    """The files of that kind in one folder whose suffix is the image's and whose entities the image all has."""
     found = []
-    for path in sorted(folder.glob(f"*{image.suffix}.json")):
+    for path in sorted(folder.glob(f"*{image.suffix}{extension}")):
         name = parse(path)
         if name and name.suffix == image.suffix and name.entities.items() <= image.entities.items():
             found.append((len(name.entities), path))

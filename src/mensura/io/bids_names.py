@@ -39,6 +39,8 @@ ORDER = (
         "res",
         "den",
         "label",
+        "model",
+        "param",
         "desc",
     ),
 )

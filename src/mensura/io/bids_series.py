@@ -12,11 +12,15 @@ from mensura.io.bids import session_folders, sidecar_of
 from mensura.io.bids_names import IMAGE_EXTENSIONS, join, parse
 from mensura.io.nifti import FilePath
 
-FOLDERS = ("anat", "fmap")
+FOLDERS = ("anat", "dwi", "fmap")
 WITHIN = ("echo", "flip", "inv", "mt", "part")
 """Entities that tell the images of one series apart."""
-ALSO_WITHIN = {"TB1AFI": ("acq",)}
-"""Suffixes whose images differ in other entities."""
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "TB1AFI": ("tr1", "tr2"),
+    "TB1TFL": ("anat", "famp"),
+    "TB1RFM": ("anat", "famp"),
+}
+"""Suffixes whose images are told apart by how their `acq` begins (the rest of it is the series')."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,14 @@ def find_series(
     return found
 
 
+def role_of(image: Path) -> str:
+    """What an image is in its series, where `acq` tells: tr1 of sub-01_acq-tr1Test_TB1AFI; "" where it does not."""
+    name = parse(image)
+    roles = ROLES.get(name.suffix, ()) if name else ()
+    label = name.entities.get("acq", "") if name else ""
+    return next((role for role in roles if label.startswith(role)), "")
+
+
 def _series_in(root: Path, folder: Path, suffixes: Sequence[str]) -> list[ImageSeries]:
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("sub-*")):
@@ -67,8 +79,9 @@ def _series_in(root: Path, folder: Path, suffixes: Sequence[str]) -> list[ImageS
         if name is None or name.extension not in IMAGE_EXTENSIONS or name.suffix not in suffixes:
             continue
         if name.entities.get("part", "mag") == "mag":
-            apart = (*WITHIN, *ALSO_WITHIN.get(name.suffix, ()))
-            shared = {key: value for key, value in name.entities.items() if key not in apart}
+            shared = {key: value for key, value in name.entities.items() if key not in WITHIN}
+            rest = shared.get("acq", "").removeprefix(role_of(path))
+            shared = {**shared, "acq": rest} if rest else {k: v for k, v in shared.items() if k != "acq"}
             groups[join(shared), name.suffix].append(path)
     return [
         ImageSeries(

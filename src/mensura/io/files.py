@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,6 +49,26 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def together() -> Iterator[Callable[[Path], Path]]:
+    """Files that belong together: each is written to the path that this gives for its own; at the end all take their
+    places, and what interrupts the writing leaves those that lay there before."""
+    staged: dict[Path, Path] = {}
+    token = uuid4().hex[:12]
+
+    def stage(path: Path) -> Path:
+        return staged.setdefault(path, path.with_name(f".{token}.{path.name}"))
+
+    try:
+        yield stage
+        for path, temporary in staged.items():
+            os.replace(temporary, path)
+    finally:
+        for temporary in staged.values():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

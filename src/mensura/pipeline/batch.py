@@ -10,48 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mensura.pipeline.job import Job, Result, attempt
 from mensura.pipeline.products import UNREFERENCED
+from mensura.pipeline.screen import Screen, drawing
 
 Report = Callable[[Job], Sequence[Path]]
 PACKAGE = Path(__file__).resolve().parents[1]
-
-
-class Screen:
-    """A watcher that draws: a bar while a step runs, a line when it is done; first of all the run's name."""
-
-    def __init__(self, console: Console, progress: Progress, name: str) -> None:
-        self.console, self.progress, self.name = console, progress, name
-        self.task: TaskID | None = None
-        self.detail = ""
-
-    def begin(self, step: str, method: str) -> None:
-        """A spinner for the step, until its first iteration tells how many there may be."""
-        self.detail = ""
-        self.task = self.progress.add_task(f"{step} [dim]{escape(method)}", total=None, detail="")
-
-    def iteration(self, iteration: int, max_iter: int, change: float) -> None:
-        """The bar, and the solver's relative change."""
-        self.detail = f"{iteration} {'iterations' if change else 'of ' + str(max_iter)}"
-        if self.task is not None:
-            moving = f", change {change:.1e}" if change else ""
-            detail = f"{iteration}/{max_iter}{moving}"
-            self.progress.update(self.task, completed=iteration, total=max_iter, detail=detail)
-
-    def end(self, step: str, seconds: float, reused: bool) -> None:
-        """A line for the log, instead of the bar."""
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-            self.task = None
-        if self.name:
-            self.console.print(f"[bold]{escape(self.name)}[/]")
-            self.name = ""
-        took = "[dim]unchanged, reused" if reused else f"{seconds:6.1f} s  [dim]{self.detail}"
-        self.console.print(f"  {step:<18} {took}", highlight=False)
-        self.detail = ""
 
 
 def execute(jobs: Sequence[Job], report: Report | None = None) -> int:
@@ -83,14 +49,7 @@ def first_use() -> bool:
 
 def _watched(console: Console, job: Job) -> Result:
     """One job, its steps shown as they go."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    silent = not console.is_terminal
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=silent) as progress:
+    with drawing(console) as progress:
         result = attempt(job, Screen(console, progress, job.name))
     for warning in result.warnings:
         console.print(f"  [yellow]note:[/] {escape(warning)}", highlight=False, soft_wrap=True)
@@ -114,7 +73,8 @@ def _reported(console: Console, job: Job, report: Report) -> Result:
             f"[red]mensura:[/] the report failed: {escape(str(error))}", highlight=False, soft_wrap=True
         )
         return Result(f"{job.name} report", "failed", time.perf_counter() - start, str(error))
-    console.print(f"  {'report':<18} {time.perf_counter() - start:6.1f} s", highlight=False)
+    if pages:
+        console.print(f"  {'report':<18} {time.perf_counter() - start:6.1f} s", highlight=False)
     for page in pages:
         console.print(f"  report in {escape(str(page))}", highlight=False, soft_wrap=True)
     return Result(f"{job.name} report", "done", time.perf_counter() - start)

@@ -90,12 +90,16 @@ def _sign(frame: Frame, total_field: Volume, inside: BoolArray, head: Volume) ->
 
 
 def relaxation(made: Volumes, used: Artifacts) -> Outcome:
-    """T2* beside R2*: its inverse, and no value where it would be longer than that of pure water."""
+    """T2* beside R2*: its inverse, and no value where it would be longer than that of pure water; what corrected it."""
     rate, inside = made["r2star"].data, used["mask"].data
     measured = inside & (rate > 1 / LONGEST_T2STAR)
     time = np.where(inside, np.float32(np.nan), np.float32(0))
     time[measured] = 1 / rate[measured]
-    statistics = {"NaNVoxels": int(np.isnan(rate).sum()), "T2starNaNVoxels": int(np.isnan(time).sum())}
+    statistics: dict[str, Any] = {
+        "NaNVoxels": int(np.isnan(rate).sum()),
+        "T2starNaNVoxels": int(np.isnan(time).sum()),
+        "FieldGradientKnown": "total_field" in used and "hz_per_ppm" in used,
+    }
     return Outcome({**made, "t2star": Volume(time, made["r2star"].grid, "s")}, statistics)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mensura.pipeline.relaxometry import Outcome, entry, in_degrees, required
+from mensura.pipeline.relaxometry import Outcome, Request, entry, fit_files, in_degrees, required
+from mensura.pipeline.screen import bar
 from mensura.qmri.models import MODELS
+
+
+def fit_watched(request: Request, out_dir: Path) -> None:
+    """Fits with a bar on the terminal, then tells what was found."""
+    with bar(Console(stderr=True), "fit", request.model) as monitor:
+        outcome = fit_files(request, out_dir, monitor)
+    show(outcome, out_dir)
 
 
 def show(outcome: Outcome, out_dir: Path) -> None:
@@ -44,8 +53,10 @@ def show_models(names: Sequence[str]) -> None:
             f"    makes {makes}    [dim]https://doi.org/{model.doi}[/]", highlight=False, soft_wrap=True
         )
         for parameter in method.parameters.values() if names else ():
-            default = "needed" if parameter.name in required(model) else f"default {parameter.default}"
-            unit = "°" if in_degrees(parameter.name) else parameter.unit
+            angle, told = in_degrees(parameter.name), parameter.default
+            told = f"{math.degrees(told):g}" if angle and isinstance(told, float) else told
+            default = "needed" if parameter.name in required(model) else f"default {told}"
+            unit = "°" if angle else parameter.unit
             flag = parameter.name.replace("_", "-")
             console.print(
                 f"    [cyan]--{flag}[/] {escape(parameter.help)} ({unit}; {escape(str(default))})".replace(

@@ -49,10 +49,10 @@ def maps(
     found |= _mask(ledger, settings, scan, found)
     head = _head(ledger, settings, found) if settings.tissue else {}
     ledger, found = _framed(ledger, scan.grid, found)
-    if "magnitude" in found and "echo_times" in found:
-        found |= _relaxation(ledger, settings, found)
     if "local_field" not in found and "total_field" not in found:
         found |= _total_field(ledger, settings, scan, found | head)
+    if "magnitude" in found and "echo_times" in found:
+        found |= _relaxation(ledger, settings, found)
     found |= _susceptibility(ledger, settings, found)
     return found | _reference(ledger, settings, found)
 
@@ -196,7 +196,7 @@ def _brought_together(
 
 
 def _relaxation(ledger: Ledger, settings: Settings, found: Artifacts) -> Artifacts:
-    """Magnitude of several echoes → R2* and T2*."""
+    """Magnitude of several echoes → R2* and T2*, corrected by the gradient of the total field where there is one."""
     if len(found["echo_times"].value()) < 2:
         return {}
     return _stage(ledger, settings, "r2star", found, findings.relaxation)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,46 @@ import numpy as np
 from mensura import __version__
 from mensura.fit import Status
 from mensura.io import nifti
-from mensura.io.files import digest, write_json
+from mensura.io.files import digest, together, write_json
+from mensura.io.phase_scale import to_radians
+from mensura.io.scans import beside
+from mensura.methods import Monitor
 from mensura.pipeline.config import convert, nearest
+from mensura.pipeline.density import with_density
+from mensura.pipeline.scanner import scanner
+from mensura.pipeline.voxels import DEGREES, Axis, voxels, words
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
+from mensura.qmri.transmit import relative
 from mensura.scan import BoolArray, FloatArray, ScanError
 
 FAINT = 0.08
 """Voxels below this share of the bright ones are left out, where no mask is given."""
-PERCENT = 10.0
-"""A median B1 above this is in percent."""
+NEGATIVE = 0.05
+"""Share of negative voxels from which an image is no magnitude; interpolation makes a few."""
+HIGHEST = 30.0
+"""Field strength, T, that no scanner reaches."""
 LABELS = {
     "T1map": "Longitudinal relaxation time",
+    "UNIT1": "Uniform image of MP2RAGE, from −0.5 to 0.5",
+    "R1map": "Longitudinal relaxation rate",
     "T1starmap": "Apparent longitudinal relaxation time under readouts",
     "T2map": "Transverse relaxation time",
+    "R2starmap": "Effective transverse relaxation rate",
+    "PDmap": "Proton density, 69 % in white matter",
+    "MTVmap": "Macromolecular tissue volume, 100 % less the proton density",
     "M0map": "Signal at full magnetization, all other factors included",
     "IEmap": "Efficiency of the inversion",
     "offsetmap": "Constant below the decay",
     "MWFmap": "Myelin water fraction",
     "TB1map": "Transmit field relative to nominal",
+    "model-monoexponential_param-adc_dwimap": "Apparent diffusion coefficient",
+    "model-monoexponential_param-s0_dwimap": "Signal without diffusion weighting",
+    "model-DTI_param-fa_dwimap": "Fractional anisotropy of the diffusion tensor",
+    "model-DTI_param-md_dwimap": "Mean diffusivity, a third of the diffusion tensor's trace",
+    "model-DTI_param-ad_dwimap": "Axial diffusivity, the diffusion tensor's largest eigenvalue",
+    "model-DTI_param-rd_dwimap": "Radial diffusivity, the mean of the diffusion tensor's smaller eigenvalues",
+    "fieldmap": "Field relative to the frequency of the scanner",
     "MTRmap": "Magnetization transfer ratio",
     "MTsat": "Magnetization transfer saturation",
 }
@@ -40,7 +61,11 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Request:
-    """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters."""
+    """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters.
+
+    `phase` or `imaginary` makes the images complex, whose magnitudes or real parts they then are. `field_strength`
+    (T; else that of the images' sidecars) and `segmentation` are for the report alone.
+    """
 
     model: str
     images: Sequence[Path]
@@ -49,6 +74,10 @@ class Request:
     b1: Path | None = None
     mask: Path | None = None
     command: str = ""
+    phase: Sequence[Path] = ()
+    imaginary: Sequence[Path] = ()
+    field_strength: float | None = None
+    segmentation: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,23 +93,32 @@ class Outcome:
     @property
     def voxels(self) -> str:
         """How many ended how, in words."""
-        return ", ".join(f"{count} {name}" for name, count in self.ended.items())
+        return _counted(self.ended)
 
 
-def fit_files(request: Request, out_dir: Path) -> Outcome:
-    """Fits the model in every voxel of the mask and writes its maps. ScanError for what cannot be used."""
+def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -> Outcome:
+    """Fits the model in every voxel of the mask and writes its maps, all or none. ScanError for what cannot be used."""
     began = time.perf_counter()
     model = entry(request.model)
-    image = nifti.stack(list(request.images))
     remarks: list[str] = []
+    image = _complex(request, nifti.stack(list(request.images)), remarks)
     mask = _mask(request, image, remarks)
-    given: dict[str, Any] = _parameters(model, request.parameters)
+    refuse_negative(model, request.images, image.data[mask])
+    given: dict[str, Any] = given_parameters(model, request.parameters)
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
-    estimates: Estimates = model.method.function(image.data[mask], *positional, **given)
+    signals = image.data[mask]
+    estimates: Estimates = model.method.function(signals, *positional, **given, **watched(model, monitor))
+    estimates, said = with_density(model, estimates, (image, mask), request.mask is not None)
+    remarks += said
     varied = {model.varied: positional[0]} if positional else {}
-    sources = [*request.images, *(p for p in (request.b1, request.mask) if p is not None)]
+    sources = [
+        *request.images,
+        *request.phase,
+        *request.imaginary,
+        *(p for p in (request.b1, request.mask) if p is not None),
+    ]
     facts = {
         "Command": request.command,
         "Digests": {str(path): digest(path) for path in sources},
@@ -88,12 +126,31 @@ def fit_files(request: Request, out_dir: Path) -> Outcome:
     }
     record = described(request.model, {**given, **varied}, facts)
     record |= {"Sources": [str(path) for path in sources], "SkullStripped": request.mask is not None}
+    record |= _for_the_report(request)
 
     def path(name: str, desc: str | None, extension: str) -> Path:
         return out_dir / f"{f'desc-{desc}_' if desc else ''}{name}{extension}"
 
     files = write_maps(estimates, model.produces, (image, mask), record, path)
     return outcome(estimates, files, remarks, began)
+
+
+def watched(model: Model, monitor: Monitor | None) -> dict[str, Monitor]:
+    """The keyword by which a model tells how far it is, if it does."""
+    return {"monitor": monitor} if monitor is not None and "monitor" in model.method.arguments else {}
+
+
+def _for_the_report(request: Request) -> dict[str, Any]:
+    """What is known of the scanner, and the segmentation."""
+    field = request.field_strength
+    if field is not None and not 0 < field < HIGHEST:
+        raise ScanError(f"a field strength of {field:g} cannot be meant; give it in tesla, as 3")
+    told = {"MagneticFieldStrength": field} if field is not None else {}
+    found: dict[str, Any] = {"Acquisition": scanner([beside(path) for path in request.images]) | told}
+    if request.segmentation is not None:
+        nifti.read_shape(request.segmentation)
+        found["Segmentation"] = str(request.segmentation.resolve())
+    return found
 
 
 def entry(name: str) -> Model:
@@ -105,7 +162,12 @@ def entry(name: str) -> Model:
 
 def in_degrees(name: str) -> bool:
     """Whether an argument is an angle, which people give in degrees."""
-    return name.endswith(("flip_angle", "flip_angles", "refocusing_angle"))
+    return name.endswith(("flip_angle", "flip_angles", "refocusing_angle", "spoiling_increment"))
+
+
+def unit_of(name: str) -> str:
+    """In what people give the values that vary from image to image."""
+    return "°" if in_degrees(name) else "s/mm²" if name == "b_values" else "s"
 
 
 def required(model: Model) -> list[str]:
@@ -113,14 +175,16 @@ def required(model: Model) -> list[str]:
     return [n for n, p in model.method.parameters.items() if p.default is inspect.Parameter.empty]
 
 
-def _parameters(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+def given_parameters(model: Model, given: Mapping[str, Any], told: Collection[str] = ()) -> dict[str, Any]:
+    """Parameters as people give them → of their types, angles in rad; ScanError if one is unknown, or needed and
+    neither given nor `told` elsewhere."""
     known = model.method.parameters
     unknown = next((name for name in given if name not in known), None)
     if unknown:
         raise ScanError(
             f"{unknown} is no parameter of the model{nearest(unknown, known)}; see `mensura models`"
         )
-    missing = [name for name in required(model) if name not in given]
+    missing = [name for name in required(model) if name not in given and name not in told]
     if missing:
         raise ScanError(
             f"the {missing[0].replace('_', ' ')} is missing; give --{missing[0].replace('_', '-')}"
@@ -133,13 +197,19 @@ def _varied(model: Model, values: Sequence[float], images: int) -> tuple[float, 
     words = model.varied.replace("_", " ")
     if len(values) != images and model.path.partition(":")[2] != "actual_flip_angle":
         raise ScanError(f"there are {images} images but {len(values)} {words}; give one for each")
-    return _radians(model.varied, tuple(values)) if in_degrees(model.varied) else tuple(map(float, values))
+    return in_radians(model, values)
+
+
+def in_radians(model: Model, values: Sequence[float]) -> tuple[float, ...]:
+    """What varies, in s or degrees → in s or rad."""
+    found = tuple(map(float, values))
+    return _radians(model.varied, found) if in_degrees(model.varied) else found
 
 
 def _radians(name: str, degrees: Any) -> Any:
     """Angles in degrees → rad. ScanError where they look like radians."""
     angles = np.atleast_1d(np.asarray(degrees, float))
-    if np.max(np.abs(angles)) < 1.6:
+    if 0 < np.max(np.abs(angles)) < 1.6:
         raise ScanError(f"the {name.replace('_', ' ')} {angles.tolist()} look like radians; give degrees")
     return tuple(np.deg2rad(angles).tolist()) if np.ndim(degrees) else float(np.deg2rad(degrees))
 
@@ -163,6 +233,41 @@ def bright(data: FloatArray) -> BoolArray:
     return found
 
 
+def refuse_negative(model: Model, paths: Sequence[Path], signals: FloatArray) -> None:
+    """ScanError where a model takes magnitudes and one of the images (n, images) has negative values."""
+    if model.signed:
+        return
+    shares = np.mean(signals < 0, axis=0)
+    if not np.max(shares, initial=0) > NEGATIVE:
+        return
+    path = paths[int(np.argmax(shares)) if len(paths) == len(shares) else 0]
+    raise ScanError(
+        f"{path}: {np.max(shares):.0%} of its voxels are negative, but the model takes magnitudes; give those"
+    )
+
+
+def _complex(request: Request, image: nifti.Image, remarks: list[str]) -> nifti.Image:
+    """The images with their phase or imaginary part. ScanError for one that does not fit the images or the model."""
+    more = [*request.phase, *request.imaginary]
+    if not more:
+        return image
+    if request.phase and request.imaginary:
+        raise ScanError("phase and imaginary part were both given; leave one out")
+    name = "phase" if request.phase else "imaginary"
+    if not entry(request.model).takes_phase:
+        raise ScanError(f"the model {request.model} takes no complex images; leave out --{name}")
+    other = nifti.stack(more)
+    nifti.check_same_grid(other, image)
+    count = other.data.shape[3]
+    if count != image.data.shape[3]:
+        raise ScanError(f"there are {image.data.shape[3]} images but {count} of --{name}; give one for each")
+    if request.imaginary:
+        return replace(image, data=image.data + 1j * other.data)
+    turned = to_radians(other, beside(more[0]))
+    remarks += [f"phase: {turned.rule}", *turned.warnings]
+    return replace(image, data=image.data * np.exp(1j * turned.data))
+
+
 def _b1(
     request: Request, model: Model, image: nifti.Image, mask: BoolArray, remarks: list[str]
 ) -> FloatArray:
@@ -172,16 +277,9 @@ def _b1(
     given = nifti.read(request.b1)
     nifti.check_same_grid(given, image)
     values = given.data.reshape(image.grid.shape)[mask]
-    typical = float(np.nanmedian(values))
-    if typical > PERCENT:
-        remarks.append(f"the B1 map has a median of {typical:.3g}: taken as percent of nominal")
-        values, typical = values / np.float32(100), typical / 100
-    if not 0.2 < typical < 3:
-        raise ScanError(
-            f"{request.b1}: B1 has a median of {typical:.3g} in the mask; "
-            "give it relative to nominal (around 1), or in percent"
-        )
-    return np.where(values > 0, values, np.nan).astype(np.float32)
+    known, said = relative(np.where(values > 0, values, np.nan), f"{request.b1}, in the mask")
+    remarks += said
+    return known
 
 
 def _quartiles(values: FloatArray) -> tuple[float, float, float]:
@@ -194,12 +292,18 @@ def _quartiles(values: FloatArray) -> tuple[float, float, float]:
 
 def _ended(estimates: Estimates) -> dict[str, int]:
     counts = np.bincount(estimates.status, minlength=len(Status))
-    return {status.name.lower().replace("_", " "): int(counts[status]) for status in Status if counts[status]}
+    return {words(status): int(counts[status]) for status in Status if counts[status]}
 
 
-def described(name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def _counted(ended: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in ended.items())
+
+
+def described(
+    name: str, parameters: Mapping[str, Any], facts: Mapping[str, Any], model: Model | None = None
+) -> dict[str, Any]:
     """What every sidecar of a model's maps tells: where it was published, and with which parameters it was fitted."""
-    model = entry(name)
+    model = model or entry(name)
     defaults = {n: p.default for n, p in model.method.parameters.items() if n not in parameters}
     plain = {n: "map" if isinstance(v, np.ndarray) else v for n, v in {**defaults, **parameters}.items()}
     return {
@@ -221,28 +325,49 @@ def write_maps(
     record: Mapping[str, Any],
     path: Callable[[str, str | None, str], Path],
 ) -> list[Path]:
-    """Every map with its error, and one status for all, each with its sidecar; `path`(map, desc, extension)."""
+    """Every map with its error, and one status for all, each with its sidecar; `path`(map, desc, extension).
+
+    ScanError, and nothing is written, where no voxel has a value.
+    """
     image, mask = where
-    files = []
+    if not any(np.isfinite(values).any() for values, _ in estimates.maps.values()):
+        raise ScanError(
+            f"no voxel has a value ({_counted(_ended(estimates))}); check the times and angles, their units, "
+            "and the order of the images"
+        )
+    made: list[tuple[Path, Any, Path, Mapping[str, Any]]] = []
 
     def save(name: str, desc: str | None, values: Any, about: tuple[str, str]) -> None:
         volume = np.zeros(mask.shape, np.float32 if desc != "status" else np.uint8)
         volume[mask] = values
-        files.append(path(name, desc, ".nii.gz"))
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
-        nifti.write(files[-1], volume, image.grid, image.header)
-        write_json(path(name, desc, ".json"), {"Description": about[0], "Units": about[1], **record})
+        told = {"Description": about[0], "Units": about[1], **record}
+        made.append((path(name, desc, ".nii.gz"), volume, path(name, desc, ".json"), told))
 
     for name, (values, errors) in estimates.maps.items():
-        words = LABELS[name]
+        label = LABELS[name]
         if np.isfinite(errors).any():
             save(
-                name, "std", errors, (f"Standard deviation of the {words[0].lower()}{words[1:]}", units[name])
+                name, "std", errors, (f"Standard deviation of the {label[0].lower()}{label[1:]}", units[name])
             )
-        save(name, None, values, (words, units[name]))
-    codes = "; ".join(f"{s.value}: {s.name.lower().replace('_', ' ')}" for s in Status)
-    save(next(iter(estimates.maps)), "status", estimates.status, (f"How the fit ended ({codes})", "1"))
-    return files
+        save(name, None, values, (label, units[name]))
+    codes = "; ".join(f"{s.value}: {words(s)}" for s in Status)
+    first = next(iter(estimates.maps))
+    save(first, "status", estimates.status, (f"How the fit ended ({codes})", "1"))
+    chosen = voxels(estimates, (image.data, mask), _axis(record), record)
+    with together() as stage:
+        for file, volume, sidecar, told in made:
+            nifti.write(stage(file), volume, image.grid, image.header)
+            write_json(stage(sidecar), told)
+        write_json(stage(path(first, "voxels", ".json")), chosen)
+    return [file for file, *_ in made]
+
+
+def _axis(record: Mapping[str, Any]) -> Axis:
+    """What varied from image to image, in degrees or s, from the record of a fit."""
+    name = entry(record["Mensura"]["Model"]).varied
+    values = np.asarray(record["Mensura"]["Parameters"].get(name, ()), float).ravel()
+    degrees = in_degrees(name)
+    return Axis(name, DEGREES if degrees else "s", (np.rad2deg(values) if degrees else values).tolist())
 
 
 def outcome(estimates: Estimates, files: Sequence[Path], remarks: Sequence[str], began: float) -> Outcome:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mensura.io import nifti
 from mensura.io.bids_names import parse
-from mensura.io.bids_write import DESCRIPTION
-from mensura.io.files import read_bytes, read_json
+from mensura.io.files import read_json
+from mensura.io.labels import label_names
 from mensura.io.nifti import Image
 from mensura.pipeline.scorecard import Scorecard
 from mensura.scan import BoolArray, ScanError
@@ -26,7 +26,6 @@ UNITS = {"Chimap": "ppm", "T1map": "s", "T2map": "s", "T2starmap": "s",
          "R1map": "1/s", "R2map": "1/s", "R2starmap": "1/s"}  # fmt: skip
 """Of maps without a sidecar."""
 SAME_UNIT = {"s^-1": "1/s", "s-1": "1/s", "sec": "s", "seconds": "s", "milliseconds": "ms", "msec": "ms"}
-DSEG = "dseg.tsv"
 
 
 @dataclass(frozen=True)
@@ -186,37 +185,6 @@ def _segmentation(files: Files, truth: Image, kind: str, regions: Groups) -> Seg
             "--labels dseg.tsv, or say which are which, for example --regions deep-grey=10,11,12"
         )
     return Segmentation(labels, found)
-
-
-def label_names(segmentation: Path, labels: Path | None = None) -> dict[int, str]:
-    """A segmentation and perhaps its table (TSV with index and name) → label → name; empty where none is found.
-
-    Without `labels` it is the TSV of the same name, or the nearest dseg.tsv above it in its dataset.
-    """
-    path = labels or _table_of(segmentation)
-    if path is None:
-        return {}
-    lines = [line.split("\t") for line in read_bytes(path).decode("utf-8-sig").splitlines() if line.strip()]
-    try:
-        index, name = (lines[0].index(column) for column in ("index", "name"))
-        return {int(line[index]): line[name].strip() for line in lines[1:]}
-    except (IndexError, ValueError) as error:
-        raise ScanError(
-            f"{path} is no table of labels; it needs the columns index and name, split by tabs"
-        ) from error
-
-
-def _table_of(segmentation: Path) -> Path | None:
-    folder = segmentation.resolve().parent
-    beside = folder / (segmentation.name.partition(".")[0] + ".tsv")
-    if beside.is_file():
-        return beside
-    for place in (folder, *folder.parents[:4]):
-        if (place / DSEG).is_file():
-            return place / DSEG
-        if (place / DESCRIPTION).is_file():
-            break
-    return None
 
 
 def _calibration(pair: Pair, std: NDArray[Any] | None) -> Calibration | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from mensura.methods import Tunable
+from mensura.fit import Bootstrap
+from mensura.methods import Monitor, Tunable
 from mensura.scan import ScanError
 
 Noise = Annotated[
@@ -18,6 +19,29 @@ Likelihood = Annotated[
     Literal["gaussian", "rician", "noise_floor"],
     Tunable("", "of magnitudes; all but gaussian need the noise"),
 ]
+Errors = Annotated[
+    Literal["analytic", "bootstrap"],
+    Tunable(
+        "", "of the maps: Cramér and Rao's bound, or refits to residuals, right where noise differs by point"
+    ),
+]
+Bootstraps = Annotated[int, Tunable("1", "refits of errors by bootstrap")]
+Seed = Annotated[int, Tunable("1", "of the signs of errors by bootstrap")]
+
+
+def chosen_errors(errors: str, bootstraps: int, seed: int) -> Bootstrap | None:
+    """How the errors are told, as a fit takes it. ScanError for a choice that there is not."""
+    if errors not in ("analytic", "bootstrap"):
+        raise ScanError(f"there are no errors {errors}; choose from analytic, bootstrap")
+    return Bootstrap(bootstraps, seed) if errors == "bootstrap" else None
+
+
+def keywords(
+    noise: float, loss: str, errors: tuple[str, int, int], monitor: Monitor | None
+) -> dict[str, Any]:
+    """What every fit is told, as `fit_voxels` takes it; `errors`: how they are told, repeats and seed."""
+    told = {"noise": known_noise(noise), "loss": loss, "monitor": monitor}
+    return {**told, "bootstrap": chosen_errors(*errors)}
 
 
 def known_noise(noise: float) -> float | None:

@@ -2,6 +2,7 @@
 
 All take signals (n voxels, echoes), work in double precision, and let every voxel stand alone, so that the
 result does not depend on the number of threads. Rates beyond `bounds` (1/s) and voxels without signal are NaN.
+`left` (n, echoes) is the share of the signal that other causes than R2* leave, 0 for an echo that does not count.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from mensura.scan import FloatArray
 Doubles = NDArray[np.float64]
 Codes = NDArray[np.uint8]
 Bounds = tuple[float, float]
+Echoes = tuple[Doubles, FloatArray, Doubles]
+"""Of a voxel: signals, what is left of them, times."""
 
 OK, NO_SIGNAL = np.uint8(Status.OK), np.uint8(Status.NO_SIGNAL)
 OUT_OF_BOUNDS, NOT_CONVERGED = np.uint8(Status.OUT_OF_BOUNDS), np.uint8(Status.NOT_CONVERGED)
+NOT_IDENTIFIABLE = np.uint8(Status.NOT_IDENTIFIABLE)
 I0_BELOW = np.array([1, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813])
 I1_BELOW = np.array([0.5, 0.87890594, 0.51498869, 0.15084934, 0.02658733, 0.00301532, 0.00032411])
 I0_ABOVE = np.array([
@@ -79,52 +83,93 @@ def _has_signal(signal: FloatArray) -> bool:
     return positive >= 2
 
 
+@njit(cache=True)
+def _counted(left: FloatArray) -> int:
+    """How many echoes count."""
+    count = 0
+    for e in range(left.size):
+        count += left[e] > 0
+    return count
+
+
+@njit(cache=True)
+def _restored(signal: Doubles, left: FloatArray) -> Doubles:
+    """The signal as R2* alone would leave it, 0 for echoes that do not count."""
+    whole = np.zeros(signal.size)
+    for e in range(signal.size):
+        if left[e] > 0:
+            whole[e] = signal[e] / left[e]
+    return whole
+
+
+@njit(cache=True)
+def _squares(signal: Doubles, model: Doubles, left: FloatArray) -> float:
+    """Sum of squared residuals over the echoes that count."""
+    total = 0.0
+    for e in range(signal.size):
+        if left[e] > 0:
+            total += (signal[e] - model[e]) ** 2
+    return total
+
+
 @njit(cache=True, parallel=True)
-def fit_lines(signals: FloatArray, times: Doubles, bounds: Bounds) -> tuple[Doubles, Doubles, Codes, Doubles]:
+def fit_lines(
+    signals: FloatArray, left: FloatArray, times: Doubles, bounds: Bounds
+) -> tuple[Doubles, Doubles, Codes, Doubles]:
     """Signals → (ln S0, R2*), standard deviation per unit of noise, status, sum of squared residuals.
 
-    ln S = ln S0 − R2*·t, weighted with the squared signal; then once more with that of the fit.
+    ln(S/left) = ln S0 − R2*·t, weighted with the squared signal; then once more with that of the fit.
     """
-    n, echoes = signals.shape
+    n = signals.shape[0]
     values, errors = np.full((n, 2), np.nan), np.full(n, np.nan)
     status, residual = np.zeros(n, np.uint8), np.full(n, np.nan)
     for v in prange(n):
         if not _has_signal(signals[v]):
             status[v] = NO_SIGNAL
             continue
+        if _counted(left[v]) < 2:
+            status[v] = NOT_IDENTIFIABLE
+            continue
         signal = signals[v].astype(np.float64)
-        log_s0, rate = _line(signal, times, signal * signal)
-        log_s0, rate = _line(signal, times, np.exp(2 * (log_s0 - rate * times)))
+        whole = _restored(signal, left[v])
+        log_s0, rate = _line(whole, times, signal * signal)
+        log_s0, rate = _line(whole, times, left[v] ** 2 * np.exp(2 * (log_s0 - rate * times)))
         if not bounds[0] <= rate <= bounds[1]:
             status[v] = OUT_OF_BOUNDS
             continue
         values[v, 0], values[v, 1] = log_s0, rate
-        errors[v] = _rate_error(log_s0, rate, times, np.ones(echoes))
-        residual[v] = np.sum((signal - np.exp(log_s0 - rate * times)) ** 2)
+        errors[v] = _rate_error(log_s0, rate, times, left[v].astype(np.float64) ** 2)
+        residual[v] = _squares(signal, left[v] * np.exp(log_s0 - rate * times), left[v])
     return values, errors, status, residual
 
 
 @njit(cache=True, parallel=True)
 def autoregress(
-    signals: FloatArray, rule: Doubles, spans: Doubles, bounds: Bounds
+    signals: FloatArray, left: FloatArray, simpson: tuple[Doubles, Doubles], bounds: Bounds
 ) -> tuple[Doubles, Doubles, Codes]:
     """Signals → R2*, standard deviation per unit of noise, status, by auto-regression on linear operations.
 
-    Over each triple of echoes S = Σ rule·m approximates the integral of the signal and δ = m₀ − m₂ its decrease;
+    `simpson`: the rule and the spans of every triple; the echoes that count come first. Over each triple of echoes
+    S = Σ rule·m approximates the integral of the signal and δ = m₀ − m₂ its decrease;
     R2* = Σ(Sδ + cδ²)/Σ(S² + cSδ), c being a third of the mean spacing (`spans`). The standard deviation is
     that of the noise propagated to first order.
     """
-    n, echoes = signals.shape
+    n = signals.shape[0]
+    rule, spans = simpson
     values, errors, status = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.uint8)
     for v in prange(n):
-        m = signals[v]
-        if not _has_signal(m):
+        if not _has_signal(signals[v]):
             status[v] = NO_SIGNAL
             continue
+        echoes = _counted(left[v])
+        if echoes < 3:
+            status[v] = NOT_IDENTIFIABLE
+            continue
+        m = _restored(signals[v].astype(np.float64), left[v])
         above, below = 0.0, 0.0
         for i in range(echoes - 2):
             area = rule[i, 0] * m[i] + rule[i, 1] * m[i + 1] + rule[i, 2] * m[i + 2]
-            drop = np.float64(m[i]) - m[i + 2]
+            drop = m[i] - m[i + 2]
             above += area * drop + spans[i] * drop * drop
             below += area * area + spans[i] * area * drop
         rate = above / below if below > 0 else np.nan
@@ -134,14 +179,14 @@ def autoregress(
         slope = np.zeros(echoes)
         for i in range(echoes - 2):
             area = rule[i, 0] * m[i] + rule[i, 1] * m[i + 1] + rule[i, 2] * m[i + 2]
-            drop = np.float64(m[i]) - m[i + 2]
+            drop = m[i] - m[i + 2]
             by_area = drop - rate * (2 * area + spans[i] * drop)
             by_drop = area + 2 * spans[i] * drop - rate * spans[i] * area
             slope[i] += by_area * rule[i, 0] + by_drop
             slope[i + 1] += by_area * rule[i, 1]
             slope[i + 2] += by_area * rule[i, 2] - by_drop
         values[v] = rate
-        errors[v] = np.sqrt(np.sum(slope * slope)) / below
+        errors[v] = np.sqrt(np.sum((slope / left[v, :echoes]) ** 2)) / below
     return values, errors, status
 
 
@@ -185,30 +230,36 @@ def _information(ratio: float, table: Doubles) -> float:
 
 
 @njit(cache=True)
-def _start(signal: Doubles, times: Doubles) -> tuple[float, float]:
+def _start(signal: Doubles, left: FloatArray, times: Doubles) -> tuple[float, float]:
     """ln S0 and R2* from the second moment E[m²] = S² + 2σ², for signals in units of the noise."""
     corrected = np.sqrt(np.maximum(signal * signal - 2, 0.25))
-    return _line(corrected, times, corrected * corrected)
+    return _line(_restored(corrected, left), times, corrected * corrected)
 
 
 @njit(cache=True)
-def _cost(log_s0: float, rate: float, signal: Doubles, times: Doubles) -> float:
+def _cost(log_s0: float, rate: float, echoes: Echoes) -> float:
     """Negative log-likelihood of Rician signals (in units of the noise), but for terms of the data alone."""
+    signal, left, times = echoes
     total = 0.0
     for e in range(times.size):
-        s = np.exp(log_s0 - rate * times[e])
+        if left[e] == 0:
+            continue
+        s = left[e] * np.exp(log_s0 - rate * times[e])
         total += 0.5 * (s - signal[e]) ** 2 - _bessel(signal[e] * s)[1]
     return total
 
 
 @njit(cache=True)
 def _scored(
-    log_s0: float, rate: float, signal: Doubles, times: Doubles, table: Doubles
+    log_s0: float, rate: float, echoes: Echoes, table: Doubles
 ) -> tuple[float, float, float, float, float]:
     """Score (two) and Fisher information (three) of ln S0 and R2*."""
+    signal, left, times = echoes
     u0, u1, f00, f01, f11 = 0.0, 0.0, 0.0, 0.0, 0.0
     for e in range(times.size):
-        s, t = np.exp(log_s0 - rate * times[e]), times[e]
+        if left[e] == 0:
+            continue
+        s, t = left[e] * np.exp(log_s0 - rate * times[e]), times[e]
         pull = (signal[e] * _bessel(signal[e] * s)[0] - s) * s
         weight = _information(s, table) * s * s
         u0, u1 = u0 + pull, u1 - t * pull
@@ -217,25 +268,23 @@ def _scored(
 
 
 @njit(cache=True)
-def _maximise(
-    signal: Doubles, times: Doubles, table: Doubles, bounds: Bounds
-) -> tuple[float, float, float, np.uint8]:
-    """Signals in units of the noise → ln S0 and R2* of greatest likelihood, error of R2*, status.
+def _maximise(echoes: Echoes, table: Doubles, bounds: Bounds) -> tuple[float, float, float, np.uint8]:
+    """Echoes in units of the noise → ln S0 and R2* of greatest likelihood, error of R2*, status.
 
     Fisher scoring, damped as by Levenberg and Marquardt where a step does not help.
     """
-    log_s0, rate = _start(signal, times)
+    log_s0, rate = _start(*echoes)
     rate = min(max(rate, bounds[0]), bounds[1])
-    cost, damping = _cost(log_s0, rate, signal, times), 0.0
+    cost, damping = _cost(log_s0, rate, echoes), 0.0
     for _ in range(MAX_ITER):
-        u0, u1, f00, f01, f11 = _scored(log_s0, rate, signal, times, table)
+        u0, u1, f00, f01, f11 = _scored(log_s0, rate, echoes, table)
         determinant = f00 * f11 * (1 + damping) ** 2 - f01 * f01
         if not (determinant > 1e-12 * f00 * f11 and bounds[0] <= rate <= bounds[1]):
             return log_s0, rate, np.nan, OUT_OF_BOUNDS
         d0 = (f11 * (1 + damping) * u0 - f01 * u1) / determinant
         d1 = (f00 * (1 + damping) * u1 - f01 * u0) / determinant
         moved = d0 * (f00 * d0 + 2 * f01 * d1) + f11 * d1 * d1
-        trial = _cost(log_s0 + d0, rate + d1, signal, times)
+        trial = _cost(log_s0 + d0, rate + d1, echoes)
         if trial <= cost or moved < TOLERANCE:
             log_s0, rate, cost, damping = log_s0 + d0, rate + d1, trial, 0.1 * damping
         else:
@@ -250,23 +299,27 @@ def _maximise(
 
 @njit(cache=True, parallel=True)
 def fit_rician(
-    signals: FloatArray, times: Doubles, noise: tuple[float, Doubles], bounds: Bounds
+    signals: FloatArray, left: FloatArray, known: tuple[Doubles, float, Doubles], bounds: Bounds
 ) -> tuple[Doubles, Doubles, Codes, Doubles]:
-    """Signals, their noise → (ln S0, R2*), standard deviation, status, sum of squared residuals.
+    """Signals, what is known → (ln S0, R2*), standard deviation, status, sum of squared residuals.
 
-    `noise` is its standard deviation σ in either channel, and `information_table()`.
+    `known`: the echo times, the noise's standard deviation σ in either channel, and `information_table()`.
     """
     n = signals.shape[0]
-    sigma, table = noise
+    times, sigma, table = known
     values, errors = np.full((n, 2), np.nan), np.full(n, np.nan)
     status, residual = np.zeros(n, np.uint8), np.full(n, np.nan)
     for v in prange(n):
         if not _has_signal(signals[v]):
             status[v] = NO_SIGNAL
             continue
+        if _counted(left[v]) < 2:
+            status[v] = NOT_IDENTIFIABLE
+            continue
         signal = signals[v].astype(np.float64) / sigma
-        log_s0, rate, error, status[v] = _maximise(signal, times, table, bounds)
+        log_s0, rate, error, status[v] = _maximise((signal, left[v], times), table, bounds)
         if status[v] == OK:
+            model = left[v] * np.exp(log_s0 - rate * times)
             values[v, 0], values[v, 1], errors[v] = log_s0 + np.log(sigma), rate, error
-            residual[v] = np.sum((signal - np.exp(log_s0 - rate * times)) ** 2) * sigma * sigma
+            residual[v] = _squares(signal, model, left[v]) * sigma * sigma
     return values, errors, status, residual

@@ -16,7 +16,7 @@ Doubles = NDArray[np.float64]
 
 
 @njit(cache=True)
-def _train(start: float, angle: float, left1: float, left2: float, echoes: Doubles) -> None:
+def one_train(start: float, angle: float, left1: float, left2: float, echoes: Doubles) -> None:
     """Magnetization after the excitation, refocusing angle, E1 and E2 of one echo spacing → `echoes`.
 
     States just before a pulse have odd order 2j+1: `rising`[j] = F₊, `falling`[j] = conj F₋ and
@@ -56,7 +56,7 @@ def _trains(
     n = echoes.shape[1]
     for v in prange(starts.size):
         train = np.empty(n)
-        _train(starts[v], angles[v], np.exp(-spacing / t1[v]), np.exp(-spacing / t2[v]), train)
+        one_train(starts[v], angles[v], np.exp(-spacing / t1[v]), np.exp(-spacing / t2[v]), train)
         for e in range(n):
             echoes[v, e] = train[e]
 
@@ -109,4 +109,4 @@ def _fill(
     left1 = np.exp(-spacing / t1)
     for v in range(m0.size):
         start = m0[v] * np.sin(b1[v] * np.pi / 2)
-        _train(start, b1[v] * angle, left1, np.exp(-spacing / t2[v]), echoes[v])
+        one_train(start, b1[v] * angle, left1, np.exp(-spacing / t2[v]), echoes[v])

@@ -42,7 +42,7 @@ class Estimates:
         return cls(made, status)  # type: ignore[arg-type]
 
     def replaced(self, which: NDArray[np.bool_], others: Estimates) -> Estimates:
-        """With what others found in some of the voxels; the fit is that of all before."""
+        """With what others found in some of the voxels; so is the fit, if theirs has the same parameters."""
         status, maps = self.status.copy(), {}
         status[which] = others.status
         for name, pair in self.maps.items():
@@ -50,7 +50,10 @@ class Estimates:
             for mine, its in zip(new, others.maps[name], strict=True):
                 mine[which] = its
             maps[name] = new
-        return replace(self, maps=maps, status=status)  # type: ignore[arg-type]
+        fit, theirs = self.fit, others.fit
+        if fit is not None and theirs is not None and fit.values.shape[1] == theirs.values.shape[1]:
+            fit = fit.replaced(which, theirs)
+        return replace(self, maps=maps, status=status, fit=fit)  # type: ignore[arg-type]
 
     def derived(self, name: str, value: Any, error: Any) -> Estimates:
         """With one more map."""

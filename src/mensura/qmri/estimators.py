@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from mensura.fit import Fit, Status
 from mensura.fit.likelihood import information_table
 from mensura.methods import Tunable
 from mensura.qmri import decay
+from mensura.qmri.gradients import dephasing
 from mensura.scan import BoolArray, FloatArray, Grid, ScanError
 
 Maps = tuple[FloatArray, FloatArray, NDArray[np.uint8]]
@@ -24,6 +25,11 @@ Noise = Annotated[
     float, Tunable("magnitude", "standard deviation of the noise per channel; 0 estimates it from the data")
 ]
 
+Gradient = Annotated[
+    Literal["corrected", "ignored"],
+    Tunable("", "what to do about the dephasing by the total field's gradient, where that field is known"),
+]
+
 
 def noise_floor(
     magnitude: FloatArray,
@@ -31,14 +37,18 @@ def noise_floor(
     grid: Grid,
     *,
     echo_times: Sequence[float],
+    total_field: FloatArray | None = None,
+    hz_per_ppm: float | None = None,
     noise: Noise = 0.0,
+    gradient: Gradient = "corrected",
 ) -> Maps:
     """Magnitude (any unit), mask, echo times (s) → R2*, its standard deviation (1/s), status; noise floor included.
 
     The likelihood of S0·exp(−R2*·t) given magnitudes with Rician noise is maximised in every voxel, so that
     echoes that have decayed into the noise neither flatten the decay nor must be cut off. The standard
     deviation is the Cramér–Rao bound of the Rician signal at the estimate. Two echoes suffice. Slightly negative
-    rates, noise about zero, are kept; a fit that fails is NaN with a code of `mensura.fit.Status`.
+    rates, noise about zero, are kept; a fit that fails is NaN with a code of `mensura.fit.Status`. Where the total
+    field (ppm) is known, the signal is S0·exp(−R2*·t) times what the field's gradient leaves of it (`gradients`).
 
     Raises ScanError for fewer than two echoes, or echo times that do not fit the magnitude. Assumes the noise of
     one channel, or of channels combined adaptively; a root sum of squares over many coils has a higher floor.
@@ -48,9 +58,10 @@ def noise_floor(
     """
     del grid
     times, signals = _checked(magnitude, mask, echo_times)
-    sigma = _noise(noise, magnitude, mask, echo_times)
+    left = _left(mask, times, total_field if gradient == "corrected" else None, hz_per_ppm)
+    sigma = _noise(noise, magnitude, mask, (times, left))
     values, errors, status, residual = decay.fit_rician(
-        signals, times, (sigma, information_table()), _bounds(times)
+        signals, left, (times, sigma, information_table()), _bounds(times)
     )
     return _fit(values, errors, status, np.sqrt(residual / times.size)).maps(mask, 1)
 
@@ -61,14 +72,18 @@ def arlo(
     grid: Grid,
     *,
     echo_times: Sequence[float],
+    total_field: FloatArray | None = None,
+    hz_per_ppm: float | None = None,
     noise: Noise = 0.0,
+    gradient: Gradient = "corrected",
 ) -> Maps:
     """Magnitude (any unit), mask, echo times (s) → R2*, its standard deviation (1/s), status; by ARLO.
 
     The integral of an exponential over an interval is its decrease there divided by R2*: over each triple of
     echoes the integral is Simpson's, and R2* solves all triples at once without iteration. Simpson's rule
-    costs (R2*·ΔTE)⁴/180 of the rate (with unequal spacing, a like term of third order). The standard deviation
-    is the noise propagated to first order. No account of the noise floor: rates are too low where late echoes
+    costs (R2*·ΔTE)⁴/180 of the rate (with unequal spacing, a like term of third order). The signal is first
+    divided by what the total field's gradient leaves of it (`gradients`). The standard deviation is the noise
+    propagated to first order. No account of the noise floor: rates are too low where late echoes
     have decayed into it.
 
     Raises ScanError for fewer than three echoes, or echo times that do not fit the magnitude.
@@ -78,10 +93,11 @@ def arlo(
     """
     del grid
     times, signals = _checked(magnitude, mask, echo_times)
+    left = _left(mask, times, total_field if gradient == "corrected" else None, hz_per_ppm)
     if times.size < 3:
         raise ScanError("ARLO needs at least three echoes; take the R2* method noise_floor or loglinear")
-    values, errors, status = decay.autoregress(signals, *_simpson(times), _bounds(times))
-    errors *= _noise(noise, magnitude, mask, echo_times)
+    values, errors, status = decay.autoregress(signals, left, _simpson(times), _bounds(times))
+    errors *= _noise(noise, magnitude, mask, (times, left))
     return _fit(values[:, None], errors, status, np.full_like(values, np.nan)).maps(mask, 0)
 
 
@@ -91,14 +107,17 @@ def loglinear(
     grid: Grid,
     *,
     echo_times: Sequence[float],
+    total_field: FloatArray | None = None,
+    hz_per_ppm: float | None = None,
     noise: Noise = 0.0,
+    gradient: Gradient = "corrected",
 ) -> Maps:
     """Magnitude (any unit), mask, echo times (s) → R2*, its standard deviation (1/s), status; by a straight line.
 
-    A line through the logarithm of the signal, weighted with the squared signal and once more with that of
-    the fit; with two echoes ln(m₁/m₂)/(t₂ − t₁). The standard deviation is the Cramér–Rao bound at the estimate
-    for Gaussian noise. No account of the noise floor: rates are too low where late echoes have decayed
-    into it.
+    A line through the logarithm of the signal over what the total field's gradient leaves of it (`gradients`),
+    weighted with the squared signal and once more with that of the fit; with two echoes ln(m₁/m₂)/(t₂ − t₁). The
+    standard deviation is the Cramér–Rao bound at the estimate for Gaussian noise. No account of the noise floor:
+    rates are too low where late echoes have decayed into it.
 
     Raises ScanError for fewer than two echoes, or echo times that do not fit the magnitude.
 
@@ -106,35 +125,53 @@ def loglinear(
     """
     del grid
     times, signals = _checked(magnitude, mask, echo_times)
-    values, errors, status, residual = decay.fit_lines(signals, times, _bounds(times))
-    errors *= _noise(noise, magnitude, mask, echo_times)
+    left = _left(mask, times, total_field if gradient == "corrected" else None, hz_per_ppm)
+    values, errors, status, residual = decay.fit_lines(signals, left, times, _bounds(times))
+    errors *= _noise(noise, magnitude, mask, (times, left))
     return _fit(values, errors, status, np.sqrt(residual / times.size)).maps(mask, 1)
 
 
-def _noise(given: float, magnitude: FloatArray, mask: BoolArray, echo_times: Sequence[float]) -> float:
+Echoes = tuple[NDArray[np.float64], FloatArray]
+"""Echo times, and what of the signal of every voxel gradients leave at each."""
+
+
+def _left(
+    mask: BoolArray, times: NDArray[np.float64], total_field: FloatArray | None, hz_per_ppm: float | None
+) -> FloatArray:
+    """What the gradient of the field, if that is known, leaves of the signals of the mask's voxels."""
+    if total_field is None or hz_per_ppm is None:
+        return np.ones((np.count_nonzero(mask), times.size), np.float32)
+    return dephasing(total_field * np.float32(hz_per_ppm), mask, times)
+
+
+def _noise(given: float, magnitude: FloatArray, mask: BoolArray, echoes: Echoes) -> float:
     if given < 0:
         raise ScanError(
             f"a noise standard deviation of {given:g} cannot be meant; give it, or 0 to estimate it"
         )
-    return given or noise_level(magnitude, mask, echo_times)
+    return given or noise_level(magnitude, mask, echoes[0].tolist(), echoes[1])
 
 
-def noise_level(magnitude: FloatArray, mask: BoolArray, echo_times: Sequence[float]) -> float:
+def noise_level(
+    magnitude: FloatArray, mask: BoolArray, echo_times: Sequence[float], left: FloatArray | None = None
+) -> float:
     """Magnitude, mask, echo times (s) → standard deviation of the noise per channel, in the magnitude's unit.
 
     With three echoes or more, the median over the mask of the squared residuals of a weighted log-linear fit, over
     the median of χ² for as many degrees of freedom. With two, the median of the mixed differences
     m(x,y) − m(x+1,y) − m(x,y+1) + m(x+1,y+1) inside the mask, of which anatomy leaves little. Never less than
-    1e-6 of the typical signal; 1 for an empty mask.
+    1e-6 of the typical signal; 1 for an empty mask. `left`: what of the signals gradients leave.
     """
     times, signals = _checked(magnitude, mask, echo_times)
     if len(signals) == 0:
         return 1.0
-    sample = signals[:: max(1, len(signals) // 100_000)]
+    every = slice(None, None, max(1, len(signals) // 100_000))
+    sample = signals[every]
+    shares = np.ones_like(sample) if left is None else np.ascontiguousarray(left[every])
     least = 1e-6 * float(np.median(sample[:, 0])) or 1e-6 * float(sample.max(initial=0.0)) or 1.0
     if times.size > 2:
-        squares = decay.fit_lines(sample, times, _bounds(times))[3]
-        squares = squares[np.isfinite(squares)]
+        squares = decay.fit_lines(sample, shares, times, _bounds(times))[3]
+        squares = squares[np.isfinite(squares) & (shares > 0).all(axis=1)]
         expected = 2 * float(gammaincinv((times.size - 2) / 2, 0.5))
         found = float(np.sqrt(np.median(squares) / expected)) if squares.size else 0.0
     else:

@@ -1,4 +1,4 @@
-"""The uniform image of MP2RAGE → T1, by the table that the sequence's timings make."""
+"""MP2RAGE → T1 and SA2RAGE → B1, by the table that the sequence's own timings make."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ Doubles = NDArray[np.float64]
 SHORTEST, LONGEST, VALUES = 0.05, 5.0, 2000
 LEVELS = 41
 """Of B1, between which T1 is interpolated."""
+LEAST_B1, MOST_B1 = 0.1, 2.0
+"""Of the table of SA2RAGE."""
 
 
 def mp2rage(
@@ -33,11 +35,11 @@ def mp2rage(
     b1: FloatArray | None = None,
     noise: Noise = 0.0,
 ) -> Estimates:
-    """Signals (n, 2; signed) of both inversion times, or the uniform image (n, 1; −0.5…0.5) → T1 (s), with its error.
+    """Signals (n, 2; signed) of both inversion times, or the uniform image (n, 1; −0.5…0.5) → T1 (s) and that image.
 
     UNI = S1 S2/(S1² + S2²) does not know M0, T2* or the receive field; it falls with T1 between two turning points,
     and there the table of the sequence's own timings is read backwards, at each voxel's B1. The error needs both
-    signals and the noise. Outside the falling part there is no value.
+    signals and the noise. Outside the falling part there is no T1.
 
     Marques et al. 2010, doi:10.1016/j.neuroimage.2009.10.002; B1: Marques & Gruetter 2013,
     doi:10.1371/journal.pone.0069294. Raises ScanError for timings that do not fit, or an image that is not uniform.
@@ -63,7 +65,46 @@ def mp2rage(
     t1, slope = _read(uniform, relative, (levels, times, table))
     status = ended(data, np.isfinite(t1))
     status[~np.isfinite(relative)] = Status.NO_SIGNAL
-    return Estimates.closed(status, T1map=(t1, _spread(data, known_noise(noise)) / np.abs(slope)))
+    spread = _spread(data, known_noise(noise))
+    seen = np.where(status == Status.NO_SIGNAL, np.nan, 1)
+    return Estimates.closed(status, T1map=(t1, spread / np.abs(slope))).derived(
+        "UNIT1", seen * uniform, seen * spread
+    )
+
+
+def sa2rage(
+    signals: FloatArray,
+    *,
+    inversion_times: Annotated[
+        tuple[float, float], Tunable("s", "from the saturation to both trains' centres")
+    ],
+    flip_angles: Annotated[tuple[float, float], Tunable("rad", "of the two trains")],
+    excitation_interval: Annotated[float, Tunable("s", "from excitation to excitation in a train")],
+    excitations: Annotated[tuple[int, int], Tunable("1", "of a train, before its centre and from it on")],
+    cycle_time: Annotated[float, Tunable("s", "from saturation to saturation")],
+    saturation_flip_angle: Annotated[float, Tunable("rad", "nominal angle of the saturation")] = np.pi / 2,
+    t1: Annotated[float, Tunable("s", "of the tissue, which matters little")] = 1.5,
+    noise: Noise = 0.0,
+) -> Estimates:
+    """Signals (n, 2; the first signed) of the two trains after a saturation → B1 relative to nominal, with its error.
+
+    The sequence is MP2RAGE's with cos(b1·angle) of the magnetization left in place of −efficiency; S1/S2 falls with B1,
+    through 0 where the saturation is complete, and is read backwards between its turning points.
+    Eggenschwiler et al. 2012, doi:10.1002/mrm.23145. Raises ScanError for timings that do not fit.
+    """
+    data = columns(signals, 2)
+    b1 = np.linspace(LEAST_B1, MOST_B1, VALUES)
+    made = equations.mp2rage(
+        1.0, t1, flip_angles=flip_angles, inversion_times=inversion_times,
+        excitation_interval=excitation_interval, excitations=excitations, cycle_time=cycle_time,
+        efficiency=-np.cos(b1 * saturation_flip_angle), b1=b1,
+    )  # fmt: skip
+    values, levels = _falling(b1, made[:, 0] / made[:, 1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = data[:, 0] / data[:, 1]
+        spread = (known_noise(noise) or np.nan) / np.abs(data[:, 1]) * np.sqrt(1 + ratio**2)
+    found, slope = _at(ratio, (values, levels))
+    return Estimates.closed(ended(data, np.isfinite(found)), TB1map=(found, spread / np.abs(slope)))
 
 
 def _spread(data: Doubles, noise: float | None) -> Doubles:

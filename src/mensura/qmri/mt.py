@@ -36,15 +36,14 @@ def magnetization_transfer_saturation(
     repetition_times: Annotated[tuple[float, ...], Tunable("s", "of the three images, or one for all")],
     b1: FloatArray | None = None,
     b1_dependence: Annotated[
-        float, Tunable("1", "share of MTsat that goes with B1; 0: no correction of MT")
+        float, Tunable("1", "share of MTsat that goes with B1; 0: MTsat goes with B1 squared alone")
     ] = 0.4,
     noise: Noise = 0.0,
 ) -> Estimates:
     """Signals (n, 3): MT-, PD- and T1-weighted; angles (rad), TR (s), B1 (n) → MTsat (p.u.), T1 (s), M0, with errors.
 
     R1 and A from the PD- and T1-weighted images by the rational approximation, MTsat = (A α/S_MT − 1) R1 TR − α²/2,
-    α the local angles b1·nominal; what is left of B1 in MTsat is divided out by (1 − c b1)/(1 − c),
-    c = `b1_dependence`.
+    α the local angles b1·nominal; MTsat at b1 = 1 is this over b1² and (1 − c b1)/(1 − c), c = `b1_dependence`.
     Helms et al. 2008, doi:10.1002/mrm.21732; B1: Weiskopf et al. 2013, doi:10.3389/fnins.2013.00095.
     """
     data = columns(signals, 3)
@@ -60,7 +59,7 @@ def magnetization_transfer_saturation(
     errors = [np.full(len(data), np.nan)] * 3
     if sigma is not None:
         errors = [np.sqrt(total) for total in _variances(data, angles, times, sigma)]
-    correction = (1 - b1_dependence) / (1 - b1_dependence * relative) if b1 is not None else 1.0
+    correction = at_nominal_b1(np.ones(len(data)), relative, b1_dependence)
     t1, m0, saturation = made
     status = _status(signals, data[:, 1])
     status[(status == Status.OK) & ~(t1 > 0)] = Status.OUT_OF_BOUNDS
@@ -70,6 +69,15 @@ def magnetization_transfer_saturation(
         T1map=(t1, errors[0]),
         M0map=(m0, errors[1]),
     )
+
+
+def at_nominal_b1(share: Doubles, b1: Doubles, b1_dependence: float) -> Doubles:
+    """What an MT pulse takes where the transmit field is `b1` → what it would take at b1 = 1.
+
+    δ/b1²·(1 − c)/(1 − c b1), c = `b1_dependence`: its power goes with b1², the rest is empirical.
+    Weiskopf et al. 2013, doi:10.3389/fnins.2013.00095 (which starts from δ/b1², as nominal angles yield it).
+    """
+    return np.asarray(share / np.square(b1) * (1 - b1_dependence) / (1 - b1_dependence * b1))
 
 
 def _helms(data: Doubles, angles: Doubles, times: Doubles) -> tuple[Doubles, Doubles, Doubles]:

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mensura.methods import Monitor
 from mensura.qmri.epg import trains
 
 Doubles = NDArray[np.float64]
@@ -23,7 +24,11 @@ HALVINGS = 18
 
 
 def spectra(
-    data: Doubles, grid: Doubles, b1: Doubles | None, how: tuple[Any, float]
+    data: Doubles,
+    grid: Doubles,
+    b1: Doubles | None,
+    how: tuple[Any, float],
+    monitor: Monitor | None = None,
 ) -> tuple[Doubles, Doubles]:
     """Data (n, m), T2 values (k), B1 (n) or None, (protocol, χ² factor) → spectra (n, k) and the B1 used (n)."""
     protocol, misfit = how
@@ -39,7 +44,11 @@ def spectra(
         return _smooth(part, kernels, level, misfit), level
 
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        found = list(pool.map(one, pieces))
+        found = []
+        for made in pool.map(one, pieces):
+            found.append(made)
+            if monitor is not None:
+                monitor(len(found), len(pieces), 0.0)
     weights = np.concatenate([w for w, _ in found])
     return weights, levels[np.concatenate([level for _, level in found])]
 

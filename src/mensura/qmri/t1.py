@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,10 +11,21 @@ from numpy.typing import NDArray
 
 from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
 from mensura.fit.result import either
-from mensura.methods import Tunable
+from mensura.methods import Monitor, Tunable
 from mensura.qmri import equations
-from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
+from mensura.qmri.choices import (
+    Bootstraps,
+    Errors,
+    Likelihood,
+    Loss,
+    Noise,
+    Seed,
+    keywords,
+)
+from mensura.qmri.equations import ComplexArray
 from mensura.qmri.estimates import Estimates, ended, propagated
+from mensura.qmri.lookup import Lookup
+from mensura.qmri.spoiling import Diffusivity, Increment, Moment, Spoiling, SpoilingT2, tabulated
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -22,70 +34,175 @@ LONGEST, SHORTEST = 10.0, 0.005
 """Bounds of T1, s."""
 T1 = Parameter("t1", "s", SHORTEST, LONGEST, starts=48)
 M0 = Parameter("m0", "arbitrary", linear=True)
+EFFICIENT = 1.5
+"""Inverted share of the magnetization that noise can feign; 1 is all of it."""
 
 
-def _recovery(times: Any, a: Any, b: Any, t1: Any) -> Any:
-    return a + b * np.exp(-times / t1)
+def _pair(points: Any, t1: Any) -> tuple[Any, Any]:
+    """Times after the inversion (m,), or these and the repetition times (2, m) → what a and b are factors of."""
+    if points.ndim == 1:
+        return 1.0, np.exp(-points / t1)
+    left = np.exp(-points[0] / t1)
+    return 1 - left, np.exp(-points[1] / t1) - left
 
 
+def _recovery(points: Any, a: Any, b: Any, t1: Any) -> Any:
+    one, other = _pair(points, t1)
+    return a * one + b * other
+
+
+How = dict[str, Any]
+"""The keywords of a fit that a model hands on."""
 AFFINE = (Parameter("a", "arbitrary", linear=True), Parameter("b", "arbitrary", linear=True))
 RECOVERY = SignalModel("recovery", _recovery, (*AFFINE, T1), "10.1002/mrm.22497")
 
 
+def _complex_recovery(points: Any, a: Any, b: Any, imaginary_a: Any, imaginary_b: Any, t1: Any) -> Any:
+    """The times are given twice, for the real and for the imaginary parts."""
+    half = points[..., : points.shape[-1] // 2]
+    return np.concatenate([_recovery(half, a, b, t1), _recovery(half, imaginary_a, imaginary_b, t1)], -1)
+
+
+IMAGINARY = tuple(Parameter(f"imaginary {p.name}", p.unit, linear=True) for p in AFFINE)
+COMPLEX_RECOVERY = SignalModel(
+    "complex recovery", _complex_recovery, (*AFFINE, *IMAGINARY, T1), "10.1002/mrm.22497", between=False
+)
+
+
 def inversion_recovery(
-    signals: FloatArray,
+    signals: FloatArray | ComplexArray,
     inversion_times: Sequence[float],
     *,
     repetition_time: Annotated[
-        float, Tunable("s", "from inversion to inversion; inf: full recovery")
+        float | tuple[float, ...],
+        Tunable("s", "from inversion to inversion, of all images or of each; inf: full recovery"),
     ] = np.inf,
     polarity: Annotated[
-        Literal["auto", "magnitude", "signed"],
-        Tunable("", "whether the sign of the signal was lost; auto: it was if no point is negative"),
+        Literal["auto", "magnitude", "signed", "complex"],
+        Tunable(
+            "", "what is left of the phase; auto: all of complex signals, the sign if a point is negative"
+        ),
     ] = "auto",
     noise: Noise = 0.0,
     loss: Loss = "none",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
-    """Signals (n, m; signed or magnitude), inversion times (s) → T1 (s), M0, inversion efficiency, each with its error.
+    """Signals (n, m; complex, signed or magnitude), inversion times (s) → T1 (s), M0, efficiency, each with its error.
 
     S = a + b e^{−TI/T1}; a and b are the best there are for each T1, so that neither the efficiency of the inversion
     nor an incomplete recovery biases T1. M0 = (a + b e^{−TR/T1})/(1 − e^{−TR/T1}), the efficiency is −b/M0 − 1.
-    Of magnitudes the sign is found: all points before the smallest are turned, and that itself if this fits better.
+    Where TR differs between the images, S = M0[1 − (1 + efficiency) e^{−TI/T1} + efficiency e^{−TR/T1}]: as above if
+    it does not. Of magnitudes the sign is found: all points before the smallest are turned, and that itself if this
+    fits better and does not need an efficiency that there cannot be.
+    Of complex signals a and b are complex, M0 is its size and the efficiency the real part: noise stays normal about
+    the null, where magnitudes bias T1. The phase may be any, but must be the same at all inversion times. A loss
+    weighs real and imaginary parts each for itself.
 
     Barral et al. 2010, doi:10.1002/mrm.22497. Differs from the paper in the search: a dictionary, then Gauss–Newton.
     Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
+    points, data, repetition = _inverted(signals, inversion_times, repetition_time)
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    fit = _recovered(points, data, polarity, how, EFFICIENT)
+    a, b, t1 = _amplitudes(fit)
+    made = Estimates.of(fit, T1map=fit.values.shape[1] - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        m0, efficiency, by, ratio = _magnetization(a, b, t1, repetition)
+        back = np.conj(m0) / np.abs(m0) if np.iscomplexobj(m0) else 1.0
+        made = made.derived("M0map", np.real(back * m0), propagated(fit, _slopes(*(back * d for d in by))))
+        return made.derived("IEmap", np.real(efficiency), propagated(fit, _slopes(*ratio)))
+
+
+def _inverted(
+    signals: Any, inversion_times: Sequence[float], repetition_time: float | Sequence[float]
+) -> tuple[Doubles, Any, float | None]:
+    """Points of the fit (times, or these and repetition times), data in their order, the TR of all if it is one."""
+    repetition = np.array([_seconds(value, "repetition time") for value in np.ravel(repetition_time)])
     times, data = _ordered(signals, inversion_times, "inversion times")
-    fit = _recovered(times, data, polarity, known_noise(noise), loss)
-    a, b, t1 = fit.values.T.astype(float)
-    left = np.exp(-repetition_time / t1)
+    if repetition.size not in (1, times.size):
+        raise ScanError(
+            f"there are {times.size} images but {repetition.size} repetition times; give one for each"
+        )
+    if np.unique(repetition).size == 1:
+        return times, data, float(repetition[0])
+    return np.stack([times, repetition[np.argsort(inversion_times, kind="stable")]]), data, None
+
+
+def _magnetization(a: Any, b: Any, t1: Doubles, repetition: float | None) -> tuple[Any, Any, Any, Any]:
+    """M0 and the efficiency, and the slopes of each by a, b and T1."""
+    none = np.zeros_like(t1)
+    if repetition is None:
+        return a, b / a, (none + 1, none, none), (-b / a**2, 1 / a, none)
+    left = np.exp(-repetition / t1)
     m0 = (a + b * left) / (1 - left)
-    slope = left * repetition_time / t1**2 if np.isfinite(repetition_time) else 0 * t1
-    by_t1 = slope * (b + m0) / (1 - left)
-    m0_error = propagated(fit, {0: 1 / (1 - left), 1: left / (1 - left), 2: by_t1})
-    efficiency = -b / m0 - 1
-    by = {0: b / m0**2 / (1 - left), 1: -1 / m0 + b / m0**2 * left / (1 - left), 2: b / m0**2 * by_t1}
-    made = Estimates.of(fit, T1map=2)
-    return made.derived("M0map", m0, m0_error).derived("IEmap", efficiency, propagated(fit, by))
+    slope = left * repetition / t1**2 if np.isfinite(repetition) else none
+    by = (1 / (1 - left), left / (1 - left), slope * (b + m0) / (1 - left))
+    return m0, -b / m0 - 1, by, (b / m0**2 * by[0], b / m0**2 * by[1] - 1 / m0, b / m0**2 * by[2])
 
 
-def _recovered(times: Doubles, data: Doubles, polarity: str, noise: float | None, loss: str) -> Fit:
-    """The fit of signed signals, or of magnitudes whose sign is to be found."""
+def _amplitudes(fit: Fit) -> tuple[Any, Any, Doubles]:
+    """a, b (complex, if the signals were) and T1 of a recovery."""
+    *parts, t1 = fit.values.T.astype(float)
+    if len(parts) == 2:
+        return parts[0], parts[1], t1
+    return parts[0] + 1j * parts[2], parts[1] + 1j * parts[3], t1
+
+
+def _slopes(by_a: Any, by_b: Any, by_t1: Any) -> dict[int, Any]:
+    """Derivatives of a function by a, b and T1 → of its real part by the parameters of the fit, in their order."""
+    parts = (by_a, by_b, 1j * by_a, 1j * by_b) if np.iscomplexobj(by_b) else (by_a, by_b)
+    return {i: np.real(slope) for i, slope in enumerate((*parts, by_t1))}
+
+
+def _recovered(points: Doubles, data: Any, polarity: str, how: How, most: float = np.inf) -> Fit:
+    """The fit of complex or signed signals, or of magnitudes whose sign is to be found, with `most` efficiency."""
+    if np.iscomplexobj(data) and polarity in ("auto", "complex"):
+        known = np.isfinite(data)
+        parts = np.concatenate([np.where(known, part, np.nan) for part in (data.real, data.imag)], axis=1)
+        return fit_voxels(COMPLEX_RECOVERY, np.tile(points, 2), parts, **how)
+    if polarity == "complex" or (np.iscomplexobj(data) and polarity == "signed"):
+        kind = "complex" if np.iscomplexobj(data) else "real"
+        raise ScanError(f"the signals are {kind} and cannot be taken as {polarity}; leave the polarity out")
+    data = np.abs(data) if np.iscomplexobj(data) else data
     if polarity == "signed" or (polarity == "auto" and np.nanmin(data, initial=0) < 0):
-        return fit_voxels(RECOVERY, times, data, noise=noise, loss=loss)
-    return _turned(times, data, noise, loss)
+        return fit_voxels(RECOVERY, points, data, **how)
+    return _turned(points, data, how, most)
 
 
-def _turned(times: Doubles, data: Doubles, noise: float | None, loss: str) -> Fit:
-    """The better of the two fits to magnitudes whose early points, without or with the smallest, are turned."""
+def _turned(points: Doubles, data: Doubles, how: How, most: float) -> Fit:
+    """The better of the two fits to magnitudes whose early points, without or with the smallest, are turned.
+
+    Better is the one that is possible, that rejects fewer points, then the one that leaves less: a loss would reject a
+    point of the wrong sign and find the others agree. Where T1 is shorter than the first times, a wrong sign fits as
+    well, with an inversion of many times the magnetization.
+    """
     smallest = np.argmin(np.where(np.isfinite(data), data, np.inf), axis=1)[:, None]
-    place = np.arange(times.size)
-    fits = [
-        fit_voxels(RECOVERY, times, np.where(place < smallest + more, -data, data), noise=noise, loss=loss)
-        for more in (0, 1)
-    ]
-    first, second = (np.where(f.status == Status.OK, f.residual, np.inf) for f in fits)
-    return either(second < first, fits[1], fits[0])
+    place = np.arange(data.shape[1])
+    turned = [np.where(place < smallest + more, -data, data) for more in (0, 1)]
+    fits = [fit_voxels(RECOVERY, points, one, **{**how, "bootstrap": None}) for one in turned]
+    good = [(f.status == Status.OK) & (_inversion_of(f, points) <= most) for f in fits]
+    first, second = (np.where(ok, f.residual, np.inf) for f, ok in zip(fits, good, strict=True))
+    fewer = np.subtract(*(np.where(ok, _rejected(f), place.size) for f, ok in zip(fits, good, strict=True)))
+    later = (fewer > 0) | ((fewer == 0) & (second < first))
+    if how["bootstrap"] is not None:
+        return fit_voxels(RECOVERY, points, np.where(later[:, None], *turned[::-1]), **how)
+    return either(later, fits[1], fits[0])
+
+
+def _inversion_of(fit: Fit, points: Doubles) -> Doubles:
+    """The least share of the magnetization that must have been inverted, whatever a common TR is."""
+    a, b = fit.values[:, 0].astype(float), fit.values[:, 1].astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(b / a if points.ndim > 1 else -b / a - 1)
+
+
+def _rejected(fit: Fit) -> NDArray[np.intp]:
+    """How many points of each voxel count for nothing."""
+    assert fit.weights is not None
+    return np.asarray(np.count_nonzero(fit.weights == 0, axis=1))
 
 
 def saturation_recovery(
@@ -95,35 +212,54 @@ def saturation_recovery(
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m), times after the saturation (s) → T1 (s) and M0, each with its error.
 
     S = a + b e^{−t/T1}: an incomplete saturation does not bias T1. M0 is a.
     """
-    times, data = _ordered(signals, saturation_times, "saturation times")
-    fit = fit_voxels(RECOVERY, times, data, noise=known_noise(noise), loss=loss, likelihood=likelihood)
+    times, data = _ordered(np.asarray(signals, np.float64), saturation_times, "saturation times")
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    fit = fit_voxels(RECOVERY, times, data, likelihood=likelihood, **how)
     return Estimates.of(fit, T1map=2, M0map=0)
 
 
 def look_locker(
-    signals: FloatArray, inversion_times: Sequence[float], *, noise: Noise = 0.0, loss: Loss = "none"
+    signals: FloatArray | ComplexArray,
+    inversion_times: Sequence[float],
+    *,
+    noise: Noise = 0.0,
+    loss: Loss = "none",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
-    """Signals (n, m; signed or magnitude), times after the inversion (s) → T1 (s) and T1* (s), each with its error.
+    """Signals (n, m; complex, signed or magnitude), times after the inversion (s) → T1 and T1* (s), with their errors.
 
     S = A − B e^{−t/T1*}, T1 = T1*(B/A − 1): readouts of small angle hasten the recovery, which this undoes for a
     perfect inversion (MOLLI as well).
     Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004, doi:10.1002/mrm.20110.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
-    fit = _recovered(times, data, "auto", known_noise(noise), loss)
-    a, b, star = fit.values.T.astype(float)
-    factor = -b / a - 1
-    error = propagated(fit, {0: star * b / a**2, 1: -star / a, 2: factor})
-    return Estimates.of(fit, T1starmap=2).derived("T1map", star * factor, error)
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    fit = _recovered(times, data, "auto", how)
+    a, b, star = _amplitudes(fit)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = np.real(-b / a) - 1
+        error = propagated(fit, _slopes(star * b / a**2, -star / a, factor))
+    made = Estimates.of(fit, T1starmap=fit.values.shape[1] - 1)
+    return made.derived("T1map", star * factor, error)
 
 
-def _spoiled(angles: Any, m0: Any, t1: Any, repetition_time: float, b1: Any = 1.0) -> Any:
-    return equations.spoiled_gradient_echo(angles, m0, t1, repetition_time=repetition_time, b1=b1)
+def _spoiled(
+    angles: Any, m0: Any, t1: Any, repetition_time: float, b1: Any = 1.0, factor: Lookup | None = None
+) -> Any:
+    ideal = equations.spoiled_gradient_echo(angles, m0, t1, repetition_time=repetition_time, b1=b1)
+    return ideal if factor is None else ideal * factor(t1, b1)
 
 
 SPOILED = SignalModel("spoiled gradient echo", _spoiled, (M0, T1), "10.1063/1.1719961")
@@ -135,23 +271,38 @@ def variable_flip_angle(
     *,
     repetition_time: Annotated[float, Tunable("s", "from excitation to excitation")],
     b1: FloatArray | None = None,
+    spoiling_increment: Increment = 0.0,
+    spoiling_t2: SpoilingT2 = 0.07,
+    spoiling_moment: Moment = 0.0,
+    diffusivity: Diffusivity = 0.0008,
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
+    errors: Errors = "analytic",
+    bootstraps: Bootstraps = 200,
+    seed: Seed = 0,
+    monitor: Monitor | None = None,
 ) -> Estimates:
     """Signals (n, m), flip angles (rad), B1 relative to nominal (n) → T1 (s) and M0, each with its error; nonlinear.
 
-    Least squares of the steady state of an ideally spoiled gradient echo (Ernst & Anderson 1966,
+    Least squares of the steady state of a spoiled gradient echo (Ernst & Anderson 1966,
     doi:10.1063/1.1719961), which is the maximum of the likelihood; Chang et al. 2008, doi:10.1002/mrm.21669. B1
-    multiplies every angle; without it T1 is off by about twice B1's error. Raises ScanError for fewer than two angles.
+    multiplies every angle; without it T1 is off by about twice B1's error. Spoiling is ideal, or that of RF pulses
+    whose phase step grows by `spoiling_increment` each repetition: every angle's signal is then multiplied by what
+    the extended phase graph of this protocol leaves of Ernst's (`spoiling_factor`), which depends on T1, B1 and the
+    T2 that is assumed; after Preibisch & Deichmann 2009, doi:10.1002/mrm.21776, who correct T1 instead. The error of
+    the assumed T2 is not part of the standard deviation. Raises ScanError for fewer than two angles.
     """
     angles = _angles(flip_angles)
-    known: dict[str, Any] = {"repetition_time": _seconds(repetition_time, "repetition time")}
+    model, known = SPOILED, dict[str, Any](repetition_time=_seconds(repetition_time, "repetition time"))
     if b1 is not None:
         known["b1"] = np.asarray(b1, np.float64)
-    fit = fit_voxels(
-        SPOILED, angles, signals, known=known, noise=known_noise(noise), loss=loss, likelihood=likelihood
-    )
+    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    if spoiling_increment:
+        spoiling = Spoiling(spoiling_increment, spoiling_t2, 1e-3 * spoiling_moment, 1e-6 * diffusivity)
+        model = replace(SPOILED, between=False)
+        known["factor"] = tabulated(angles, known["repetition_time"], spoiling, known.get("b1"))
+    fit = fit_voxels(model, angles, signals, known=known, likelihood=likelihood, **how)
     return Estimates.of(fit, T1map=1, M0map=0)
 
 
@@ -209,13 +360,13 @@ def _first_order(
         return np.sqrt(variance * c / determinant), np.sqrt(variance * a / determinant)
 
 
-def _ordered(signals: FloatArray, times: Sequence[float], name: str) -> tuple[Doubles, Doubles]:
-    """Times and signals in the order of time."""
+def _ordered(signals: Any, times: Sequence[float], name: str) -> tuple[Doubles, Any]:
+    """Times and signals, which may be complex, in the order of time."""
     t = np.asarray([_seconds(value, name) for value in times])
-    data = np.asarray(signals, np.float64)
+    data = np.asarray(signals, np.complex128 if np.iscomplexobj(signals) else np.float64)
     if data.shape[1] != t.size:
         raise ScanError(f"there are {data.shape[1]} images but {t.size} {name}; give one for each")
-    order = np.argsort(t)
+    order = np.argsort(t, kind="stable")
     return t[order], data[:, order]
 
 

@@ -56,6 +56,21 @@ SCALES: dict[str, tuple[Colour, tuple[Colour, ...]]] = {
 }
 
 
+CODED = (
+    *(
+        (172, 184, 196),
+        (60, 64, 72),
+        (217, 95, 14),
+        (117, 107, 177),
+        (222, 45, 38),
+        (49, 130, 189),
+        (230, 171, 2),
+    ),
+    *((102, 166, 30), (166, 86, 40), (247, 129, 191)),
+)
+"""Colours of the codes 0, 1, 2 … of a status map."""
+
+
 @dataclass(frozen=True)
 class Scale:
     """A colour scale over a physical range: values from `low` to `high` get the colours FIRST to LAST."""
@@ -76,17 +91,29 @@ class Scale:
     @property
     def stops(self) -> tuple[str, ...]:
         """The colours from low to high, as CSS writes them, evenly spaced."""
-        return tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in SCALES[self.name][1])
+        return tuple(css(colour) for colour in SCALES[self.name][1])
 
     @property
     def background(self) -> str:
         """The colour outside the mask, as CSS writes it."""
-        return "#{:02x}{:02x}{:02x}".format(*SCALES[self.name][0])
+        return css(SCALES[self.name][0] if self.name in SCALES else (0, 0, 0))
+
+
+STATUS = Scale("status", 0, LAST - FIRST)
+"""Codes as they are."""
+
+
+def css(colour: Colour) -> str:
+    """A colour as CSS writes it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 @cache
 def palette(name: str) -> NDArray[np.uint8]:
     """The name of a scale → its 256 colours, shape (256, 3)."""
+    if name == "status":
+        rest = [CODED[-1]] * (LAST - FIRST + 1 - len(CODED))
+        return np.array([(0, 0, 0), FAILED_COLOUR, *CODED, *rest], dtype=np.uint8)
     outside, anchors = SCALES[name]
     position = np.linspace(0, len(anchors) - 1, LAST - FIRST + 1)
     channels = [np.interp(position, range(len(anchors)), [c[i] for c in anchors]) for i in range(3)]

@@ -24,6 +24,7 @@ CONVENTION = "radiological: the patient's right is on the left of axial and coro
 MARGIN = 0.06  # of the mask's longest side, around it: room for the labels
 MOST_PIXELS = 800_000  # of a mosaic; finer matrices are shown every second (third, …) voxel
 GAP = 0.004  # of the mosaic's width, between the planes
+FLAT = 3  # slices of a slab that is shown in its own plane alone: fewer than these
 LETTER = 0.0135  # of the mosaic's width: size of the labels
 
 
@@ -92,24 +93,39 @@ class Layout:
 
 
 def lay_out(mask: BoolArray, grid: Grid, counts: tuple[int, int, int] = (6, 6, 5)) -> Layout:
-    """A mask and its grid → the layout: `counts` axial, coronal and sagittal slices spread over the mask."""
+    """A mask and its grid → the layout: `counts` axial, coronal and sagittal slices spread over the mask.
+
+    Of a slab of one or two slices only the plane of the slices is shown, with room for two.
+    """
     axes = closest_axes(grid)
     sizes = axes.sizes(grid)
     turned = axes.turn(mask if mask.any() else np.ones_like(mask))
     spans = [_span(turned, axis) for axis in range(3)]
     box = _box(spans, sizes, turned.shape)
     extents = [(b.stop - b.start) * s for b, s in zip(box, sizes, strict=True)]
-    widths = [extents[p.across] * n for p, n in zip(PLANES, counts, strict=True)]
+    shown, counts = _planes(spans, counts)
+    whole = max(extents[p.across] * counts[PLANES.index(p)] for p in shown)
     strips, top = [], 0.0
-    for plane, most, width in zip(PLANES, counts, widths, strict=True):
-        slices = _spread(spans[plane.normal], most)
+    for plane in shown:
+        slices = _spread(spans[plane.normal], counts[PLANES.index(plane)])
         names = tuple(_name(axes, grid, plane, k) for k in slices)
-        left = (max(widths) - width * len(slices) / most) / 2
+        left = (whole - extents[plane.across] * len(slices)) / 2
         strips.append(Strip(plane, slices, names, left, top, extents[plane.across], extents[plane.up]))
-        top += extents[plane.up] + GAP * max(widths)
-    return Layout(
-        axes, box, _strides(box, sizes, counts), tuple(strips), max(widths), top - GAP * max(widths)
-    )
+        top += extents[plane.up] + GAP * whole
+    return Layout(axes, box, _strides(box, sizes, counts), tuple(strips), whole, top - GAP * whole)
+
+
+def _planes(
+    spans: list[tuple[int, int]], counts: tuple[int, int, int]
+) -> tuple[list[Plane], tuple[int, int, int]]:
+    """The planes that are shown, and how many slices of each there is room for."""
+    thin = [stop - start < FLAT for start, stop in spans]
+    wanted = [p for p in PLANES if counts[PLANES.index(p)]]
+    flat = [p for p in wanted if thin[p.across] or thin[p.up]]
+    if not flat or len(flat) == len(wanted):
+        return wanted, counts
+    x, y, z = (0 if p in flat or not n else min(n, 2) for p, n in zip(PLANES, counts, strict=True))
+    return [p for p in wanted if p not in flat], (x, y, z)
 
 
 def _span(mask: BoolArray, axis: int) -> tuple[int, int]:

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import mensura
 from mensura.io.files import write_text
 from mensura.report import checks, methods_text
 from mensura.report.acquisition import NO_FIELD_FOR, acquisition_rows
 from mensura.report.checks import HEADLINES
+from mensura.report.fitted import series_in
 from mensura.report.mosaic import CONVENTION
 from mensura.report.naming import stage_title
 from mensura.report.orient import closest_axes
+from mensura.report.overview import Group, Link, about, links, write_map_pages, write_overview
 from mensura.report.panels import Measured, measure
 from mensura.report.plots import Curve, curve
-from mensura.report.results import Run, find_run, runs_of
-from mensura.report.text import NOT_RECORDED, duration, mean_sd, number, percent, plain
-
-HERE = Path(__file__).parent
+from mensura.report.results import DATATYPES, Run, find_run, folder_of, runs_in, runs_of
+from mensura.report.template import render
+from mensura.report.text import NOT_RECORDED, duration
 
 
 def build(source: str | os.PathLike[str], out_html: str | os.PathLike[str] | None = None) -> Path:
     """Results on disk → the report's path.
 
-    `source` is a folder that holds the maps of one run (as `mensura qsm -o` writes it), or the path that all
-    files of a run begin with (`out/sub-01/anat/sub-01_run-1`). The page goes to `out_html`, else beside the
-    maps as `report.html` or `<run>.html`; it is written whole or not at all. ScanError when there are no
-    maps, or when one cannot be read.
+    `source` is a folder that holds the maps of one run (as `mensura qsm -o` writes it) or fitted maps (as `mensura fit`
+    does), or the path that all files of a run begin with (`out/sub-01/anat/sub-01_run-1`). The page goes to `out_html`,
+    else beside the maps as `report.html` or `<run>.html`; fitted maps have pages of their own beside it. Each is
+    written whole or not at all. ScanError when there are no maps, or when one cannot be read.
     """
-    run = find_run(Path(source))
+    place = Path(source)
+    fitted = series_in([place]) if place.is_dir() else []
+    if fitted and not runs_in(place):
+        target = place / "report.html" if out_html is None else Path(out_html)
+        return write_overview(write_map_pages([place], target), target, about(fitted, place))
+    run = find_run(place)
     target = run.folder / f"{run.prefix or 'report'}.html" if out_html is None else Path(out_html)
-    return _write(run, target)
+    return _write(run, target, write_map_pages([place], target) if fitted else ())
 
 
 def build_subject(
@@ -41,31 +46,27 @@ def build_subject(
 ) -> tuple[Path, ...]:
     """A BIDS derivatives folder and a subject (and session) → the paths of its reports, one for each run.
 
-    A single run gets `OUT/sub-01[_ses-X].html`; several get their further entities in the name. ScanError
-    when there are no maps, or when one cannot be read.
+    A single run gets `OUT/sub-01[_ses-X].html`; several get their further entities in the name. Every fitted map has a
+    page, to which that of the run leads, or, where there is not one run, a page that leads to all. ScanError when there
+    are no maps, or when one cannot be read.
     """
     root = Path(out_dir)
-    runs = runs_of(root, subject, session)
-    whole = f"sub-{subject}" if session is None else f"sub-{subject}_ses-{session}"
-    return tuple(_write(run, root / f"{whole if len(runs) == 1 else run.prefix}.html") for run in runs)
+    folder = folder_of(root, subject, session)
+    places = [folder / kind for kind in DATATYPES]
+    fitted = series_in(places)
+    runs = runs_of(root, subject, session, needed=not fitted)
+    whole = root / f"sub-{subject}{'' if session is None else f'_ses-{session}'}.html"
+    groups = write_map_pages(places, whole, root)
+    pages = [_write(run, whole if len(runs) == 1 else root / f"{run.prefix}.html", groups) for run in runs]
+    if fitted and len(runs) != 1:
+        beside = [Link(page.name, _title(run)) for run, page in zip(runs, pages, strict=True)]
+        pages.append(write_overview(groups, whole, about(fitted, root), beside))
+    return tuple(pages)
 
 
-def _write(run: Run, target: Path) -> Path:
-    write_text(target, render(run))
+def _write(run: Run, target: Path, groups: Sequence[Group] = ()) -> Path:
+    write_text(target, render("page.html", {**_content(run, measure(run)), "fitted": links(groups)}))
     return target
-
-
-def render(run: Run) -> str:
-    """A run's results → the page as text."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(
-        mean_sd=mean_sd, number=number, percent=percent, plain=plain, not_recorded=NOT_RECORDED
-    )
-    return environment.get_template("page.html").render(_content(run, measure(run)))
 
 
 def _content(run: Run, measured: Measured) -> dict[str, Any]:
@@ -74,7 +75,6 @@ def _content(run: Run, measured: Measured) -> dict[str, Any]:
     found = checks.checks(facts)
     level = checks.overall(found)
     return {
-        "style": (HERE / "style.css").read_text("utf-8"),
         "title": _title(run),
         "header": _header(run),
         "level": level,
@@ -140,5 +140,4 @@ def _provenance(run: Run) -> dict[str, Any]:
         "versions": run.noted("Versions") or {},
         "times": [(title, duration(s), 100 * s / longest) for title, s in timed],
         "outputs": [(path.name, run.sidecars.get(name, {})) for name, path in run.images.items()],
-        "report_version": mensura.__version__,
     }

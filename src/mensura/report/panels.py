@@ -77,7 +77,7 @@ def measure(run: Run) -> Measured:
     panels: list[Panel] = []
     facts = Facts(run, coverage=_coverage(run, frame))
     for kind, values in _shown(run, frame.grid):
-        panel, inside = _panel(kind, values, frame)
+        panel, inside = panel_of(kind, values, frame)
         facts = _noted(facts, panel, values, inside)
         panels.append(panel)
     return Measured(tuple(panels), frame.grid, facts)
@@ -136,7 +136,7 @@ def _shown(run: Run, grid: Grid) -> Iterator[tuple[MapKind, FloatArray]]:
                 yield kind, prepared(kind, image.data)
 
 
-def _panel(kind: MapKind, values: FloatArray, frame: Frame) -> tuple[Panel, BoolArray]:
+def panel_of(kind: MapKind, values: FloatArray, frame: Frame) -> tuple[Panel, BoolArray]:
     """A map → its panel, and the voxels its numbers come from."""
     shown = region(kind, values, frame.brain, frame.local)
     inside = frame.brain if kind.where == "all" and frame.brain is not None else shown

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mensura.io.files import read_json
+from mensura.report.fitted import is_fitted
 from mensura.scan import ScanError
 
 NAME = re.compile(
@@ -16,6 +17,8 @@ NAME = re.compile(
     r"(?:Chimap|R2starmap|T2starmap|fieldmap|mask|MEGRE|T2starw|bold))\.nii\.gz$"
 )
 FIRST = ("Chimap", "desc-std_Chimap", "desc-local_fieldmap", "R2starmap")
+
+DATATYPES = ("anat", "func", "fmap")
 
 Record = Mapping[str, Any]
 
@@ -103,7 +106,14 @@ def runs_in(folder: Path) -> list[Run]:
         if match:
             name = match["name"].replace("T2starw", "MEGRE").replace("bold", "MEGRE")
             groups.setdefault(match["prefix"].rstrip("_"), {})[name] = path
-    return [Run(folder, prefix, images, _sidecars(images)) for prefix, images in sorted(groups.items())]
+    runs = [Run(folder, prefix, images, _sidecars(images)) for prefix, images in sorted(groups.items())]
+    return [own for run in runs if (own := _without_fitted(run)).images]
+
+
+def _without_fitted(run: Run) -> Run:
+    """A run without the maps of fitted models, which have pages of their own."""
+    own = {name: path for name, path in run.images.items() if not is_fitted(run.sidecars.get(name, {}))}
+    return replace(run, images=own, sidecars={n: r for n, r in run.sidecars.items() if n in own})
 
 
 def find_run(source: Path) -> Run:
@@ -121,13 +131,17 @@ def find_run(source: Path) -> Run:
     return runs[0]
 
 
-def runs_of(out_dir: Path, subject: str, session: str | None = None) -> list[Run]:
-    """A derivatives folder and a subject → its runs; ScanError when there are none."""
+def folder_of(out_dir: Path, subject: str, session: str | None = None) -> Path:
+    """A derivatives folder and a subject → where the maps of its session lie, by datatype."""
     folder = out_dir / f"sub-{subject}"
-    if session is not None:
-        folder = folder / f"ses-{session}"
-    runs = [run for kind in ("anat", "func") for run in runs_in(folder / kind)]
-    if not runs:
+    return folder if session is None else folder / f"ses-{session}"
+
+
+def runs_of(out_dir: Path, subject: str, session: str | None = None, *, needed: bool = True) -> list[Run]:
+    """A derivatives folder and a subject → its runs; ScanError when there are none but some are needed."""
+    folder = folder_of(out_dir, subject, session)
+    runs = [run for kind in DATATYPES for run in runs_in(folder / kind)]
+    if needed and not runs:
         raise ScanError(f"{folder} holds no maps to report on; run `mensura run` for this subject first")
     return runs
 

@@ -33,6 +33,21 @@ def mean_sd(mean: float, sd: float | None, digits: int = 3) -> str:
     return f"{mean:.{places}f} ± {sd:.{places}f}".replace("-", "−")
 
 
+def thousands(count: int) -> str:
+    """A count → its digits in groups of three."""
+    return f"{count:,}".replace(",", "\u202f")
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """A value and its standard deviation → "1.05 ± 0.04": the value to the second digit of its error."""
+    if value is None or error is None or not 0 < error < math.inf:
+        return number(value if value is None or abs(value) < 100 else round(value))
+    places = 1 - math.floor(math.log10(error))
+    if places < 0:
+        return f"{number(round(value, places))} ± {number(round(error, places))}"
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+
+
 def percent(share: float) -> str:
     """A share in % → two or three significant digits; less than a hundredth is said so."""
     return "<0.01 %" if 0 < share < 0.01 else f"{number(share, 2 if share < 10 else 3)} %"

@@ -43,8 +43,13 @@ def groups(names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
 
 def region_of(name: str) -> str | None:
     """Name of a label → its region of `GROUPS`, or None: "Left-Caudate" → deep-grey."""
-    words = " ".join(w for w in re.split(r"[\W_]+", name.lower()) if w and not re.fullmatch(SIDES, w))
+    words = plain_name(name)
     return next((region for region, pattern in GROUPS.items() if re.fullmatch(pattern, words)), None)
+
+
+def plain_name(name: str) -> str:
+    """Name of a label → its words in lower case, without side: "Left-Caudate" → caudate."""
+    return " ".join(w for w in re.split(r"[\W_]+", name.lower()) if w and not re.fullmatch(SIDES, w))
 
 
 @dataclass(frozen=True, eq=False)

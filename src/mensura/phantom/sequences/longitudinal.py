@@ -159,7 +159,7 @@ def mp2rage(
         images,
         {**described("MP2RAGE", "GR_IR", "3D"), "EchoTime": echo_time,
          "RepetitionTimeExcitation": excitation_interval, "RepetitionTimePreparation": cycle_time,
-         "NumberShots": before + after, "NumberShotsBeforeCentre": before,
+         "NumberShots": [before, after],
          "InversionEfficiency": EFFICIENCY},
         signal,
         (echo_time,) * 2,

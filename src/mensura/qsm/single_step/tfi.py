@@ -24,7 +24,7 @@ def tfi(
     *,
     field_std: FloatArray | None = None,
     magnitude: FloatArray | None = None,
-    weight: Weight = 1.5e-4,
+    weight: Weight = 2e-4,
     tol: Tolerance = 1.2e-2,
     max_iter: Most = 60,
     monitor: Monitor | None = None,

@@ -1,0 +1,59 @@
+"""What is to be done with a series: the model, what the sidecars tell it, and how the images are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mensura.io import nifti
+from mensura.qmri.estimates import Estimates
+from mensura.qmri.models import Model
+from mensura.scan import BoolArray, ScanError
+
+Taken = tuple[nifti.Image, BoolArray]
+"""Images (x, y, z, images) in the model's order, and the voxels to fit."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model by its name, the files it is fed, its arguments (s, rad), and what is to be said before it runs.
+
+    `read` reads the images only when maps are made; `estimate` is what is done to them, the model's function on the
+    voxels of the mask unless it needs the whole image.
+    """
+
+    name: str
+    model: Model
+    sources: Sequence[Path]
+    read: Callable[[], Taken]
+    given: Mapping[str, Any] = field(default_factory=dict)
+    positional: Sequence[Any] = ()
+    remarks: Sequence[str] = ()
+    whole: Callable[[nifti.Image, BoolArray], Estimates] | None = None
+
+    def estimate(self, taken: Taken, more: Mapping[str, Any]) -> Estimates:
+        """Images and mask, and what else is given (the transmit field) → the maps."""
+        image, mask = taken
+        if self.whole is not None:
+            return self.whole(image, mask)
+        made: Estimates = self.model.method.function(
+            image.data[mask], *self.positional, **{**self.given, **more}
+        )
+        return made
+
+
+def told(path: Path, record: Mapping[str, Any], *keys: str) -> Any:
+    """What the sidecar of an image says under the first of the keys that it has. ScanError if it has none."""
+    for key in keys:
+        if record.get(key) is not None:
+            return record[key]
+    raise ScanError(f"{path}: its sidecar has no {keys[0]}; add it to the JSON file")
+
+
+def si(key: str, value: Any) -> float:
+    """A sidecar's number in s or rad."""
+    return float(np.deg2rad(value)) if key.endswith(("Angle", "PhaseIncrement")) else float(value)

@@ -1,0 +1,170 @@
+"""What a protocol can reach is what the fits do reach, of every model; what lies outside is told with what helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mensura.fit import Status
+from mensura.pipeline.identifiability import MOST, Answer, Question, answer, combined, images_of, percent
+from mensura.qmri.models import MODELS
+from mensura.qmri.signals import MAPS, SIGNALS, Images
+from mensura.scan import ScanError
+
+N = 4000
+TI = (0.05, 0.3, 0.8, 1.6, 3.0)
+RAD = tuple(np.deg2rad([3, 8, 20]))
+TRAINS = {"flip_angles": tuple(np.deg2rad([4, 5])), "excitation_interval": 0.007, "excitations": (80, 80)}
+PROTOCOLS: dict[str, tuple[tuple[float, ...], dict[str, Any], dict[str, float]]] = {
+    "inversion_recovery": (TI, {}, {"t1": 0.9}),
+    "saturation_recovery": (TI, {}, {"t1": 0.9}),
+    "look_locker": (TI, {}, {"t1": 1.0}),
+    "variable_flip_angle": (RAD, {"repetition_time": 0.015}, {"t1": 1.0, "b1": 0.9}),
+    "despot1": (RAD, {"repetition_time": 0.015}, {"t1": 1.0, "b1": 0.9}),
+    "mp2rage": ((), {"inversion_times": (0.7, 2.5), "cycle_time": 5.0, **TRAINS}, {"t1": 1.2}),
+    "spin_echo": ((0.01, 0.03, 0.06, 0.1, 0.2), {"offset": "fitted"}, {"t2": 0.06}),
+    "spin_echo_train": (tuple(0.01 * np.arange(1, 17)), {}, {"t2": 0.06, "b1": 0.8}),
+    "double_angle": (tuple(np.deg2rad([60, 120])), {}, {"b1": 0.9}),
+    "actual_flip_angle": ((0.02, 0.1), {"flip_angle": np.deg2rad(60)}, {"b1": 0.9}),
+    "bloch_siegert": ((), {"constant": 1.2}, {"b1": 0.9}),
+    "spin_and_stimulated_echo": ((), {"flip_angle": np.pi / 3, "mixing_time": 0.03}, {"b1": 0.9}),
+    "mt_ratio": ((), {}, {"mtr": 30.0}),
+    "mt_saturation": (
+        tuple(np.deg2rad([6, 6, 20])),
+        {"repetition_times": (0.025, 0.025, 0.018)},
+        {"t1": 1.0, "mtsat": 1.5},
+    ),
+}
+
+
+def asked(name: str, snr: float = 100, **more: Any) -> Answer:
+    varied, parameters, truth = PROTOCOLS[name]
+    samples = combined(name, {key: [value] for key, value in truth.items()})
+    return answer(Question(name, varied, parameters, samples, (snr,), **more))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_model_s_own_fit_reaches_the_bound(name: str) -> None:
+    """At an SNR of 100 repeated fits scatter as Cramér and Rao say; without noise the truth comes back."""
+    row = asked(name).rows[0]
+    model, images, (varied, parameters, _) = MODELS[name], SIGNALS[name], PROTOCOLS[name]
+    clean = images.signals(np.asarray(varied), row.truth, model.method.resolve(parameters))
+    noise = 0.01 * (1 if images.phases else np.abs(clean).max())
+    data = clean + noise * np.random.default_rng(0).standard_normal((N, clean.shape[1]))
+    given = {**parameters, **({"b1": np.full(N, row.truth["b1"])} if "b1" in images.given else {})}
+    found = model.method.function(data, *([varied] if model.varied else []), **given)
+    assert row.std
+    for key, std in row.std.items():
+        assert np.nanstd(found.maps[MAPS[key]][0]) == pytest.approx(std, rel=0.1), key
+        assert row.status == Status.OK
+        if row.truth[key]:
+            assert abs(row.leaning(key)) < 0.03, key
+
+
+def test_every_model_of_the_table_is_asked_here() -> None:
+    assert set(PROTOCOLS) == set(SIGNALS)
+    assert set(SIGNALS) <= set(MODELS)
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_equations_are_told_all_they_need_by_the_model(name: str) -> None:
+    images: Images = SIGNALS[name]
+    assert set(images.protocol) <= set(MODELS[name].method.parameters)
+    assert set(images.given) <= set(images.truth)
+
+
+def test_the_bound_falls_with_the_snr() -> None:
+    low, high = asked("inversion_recovery", 50).rows[0], asked("inversion_recovery", 200).rows[0]
+    assert low.std["t1"] == pytest.approx(4 * high.std["t1"])
+    assert low.relative("t1") == pytest.approx(low.std["t1"] / 0.9)
+
+
+def test_what_is_known_beforehand_need_not_be_found() -> None:
+    free, told = asked("spin_echo_train").rows[0], asked("spin_echo_train", known=("b1",)).rows[0]
+    assert told.std["t2"] < free.std["t2"]
+    assert "b1" not in told.std
+    perfect = asked("inversion_recovery", known=("efficiency",)).rows[0]
+    assert perfect.std["t1"] < asked("inversion_recovery").rows[0].std["t1"]
+    with pytest.raises(ScanError, match="left to be found"):
+        asked("double_angle", known=("b1",))
+
+
+SHORT = (0.035, 0.1, 0.3, 0.8)
+
+
+def test_long_t1_of_short_inversion_times_is_outside_and_what_is_proposed_helps() -> None:
+    samples = combined("inversion_recovery", {"t1": [0.3, 2.0]})
+    found = answer(Question("inversion_recovery", SHORT, {}, samples, (50, 100)))
+    (warning,) = found.warnings
+    assert warning.startswith("T1 2 s")
+    assert "at an SNR of 100" in warning
+    assert "0.8 s, is 0.4 of it" in warning
+    time = float(warning.split("one more image at ")[1].split(" s")[0])
+    better = answer(Question("inversion_recovery", (*SHORT, time), {}, samples, (100,)))
+    assert not better.warnings
+    assert f"make it {percent(better.rows[1].relative('t1'))}," in warning
+    snr = float(warning.split("or an SNR of ")[1].split(" ")[0])
+    louder = answer(Question("inversion_recovery", SHORT, {}, samples, (snr,))).rows[1]
+    assert louder.relative("t1") == pytest.approx(MOST, rel=0.01)
+
+
+def test_an_image_after_the_end_of_the_cycle_is_not_proposed() -> None:
+    samples = combined("inversion_recovery", {"t1": [2.0]})
+    found = answer(Question("inversion_recovery", SHORT, {"repetition_time": 1.5}, samples, (50,)))
+    assert float(found.warnings[0].split("one more image at ")[1].split(" s")[0]) < 1.5
+
+
+def test_a_longer_train_and_another_angle_are_proposed() -> None:
+    train = combined("spin_echo_train", {"t2": [1.0]})
+    times = tuple(0.01 * np.arange(1, 9))
+    assert "a train of" in answer(Question("spin_echo_train", times, {}, train)).warnings[0]
+    angles = combined("variable_flip_angle", {"t1": [1.0]})
+    narrow = tuple(np.deg2rad([10, 12]))
+    found = answer(Question("variable_flip_angle", narrow, {"repetition_time": 0.015}, angles))
+    assert "°" in found.warnings[0]
+
+
+def test_two_images_alike_tell_nothing_at_any_snr() -> None:
+    samples = combined("spin_echo", {"t2": [0.08]})
+    found = answer(Question("spin_echo", (0.01, 0.05), {}, samples, known=("offset",)))
+    assert np.isfinite(found.rows[0].std["t2"])
+    late = answer(Question("spin_echo", (0.01, 0.05, 0.09), {"skip": 1, "offset": "none"}, samples))
+    assert late.rows[0].std["t2"] > found.rows[0].std["t2"]
+
+
+def test_beyond_what_the_model_can_tell() -> None:
+    """UNI does not fall any more below 0.2 s: two T1 share a value."""
+    varied, parameters, _ = PROTOCOLS["mp2rage"]
+    found = answer(Question("mp2rage", varied, parameters, combined("mp2rage", {"t1": [0.08]}), (1000,)))
+    assert len(found.warnings) == 1
+    slow = combined("inversion_recovery", {"t1": [12.0]})
+    found = answer(Question("inversion_recovery", (0.1, 2, 5, 10, 20, 50), {}, slow, (1000,)))
+    assert "no value even without noise (out of bounds)" in found.warnings[0]
+
+
+def test_where_the_approximation_fails_the_leaning_is_told() -> None:
+    """Actual flip angles of a T1 that is as short as the repetition times."""
+    samples = combined("actual_flip_angle", {"t1": [0.05], "b1": [0.8]})
+    how = {"flip_angle": np.deg2rad(60)}
+    found = answer(Question("actual_flip_angle", (0.05, 0.25), how, samples, (200,)))
+    assert "without noise" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: images_of("spectrum"), "no standard deviation"),
+        (lambda: images_of("inversion"), "no model"),
+        (lambda: combined("spin_echo", {"t1": [1.0]}), "t1 is no value"),
+        (lambda: asked("spin_echo", snr=-3), "above 0"),
+        (lambda: asked("spin_echo", known=("t3",)), "t3 is no value"),
+        (lambda: answer(Question("spin_echo", TI, {}, combined("spin_echo", {"t2": [80]}))), "milliseconds"),
+        (lambda: answer(Question("spin_echo", TI, {}, combined("spin_echo", {"t2": [-1]}))), "above 0"),
+        (lambda: answer(Question("spin_echo", (), {}, combined("spin_echo", {}))), "echo times are missing"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(call: Any, says: str) -> None:
+    with pytest.raises(ScanError, match=says):
+        call()
