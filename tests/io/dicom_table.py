@@ -45,11 +45,9 @@ class Converted:
         return self.bids / f"{row.name}.nii.gz"
 
 
-def convert_all(shared_data: Path, folder: Path, chosen: str = "") -> Iterator[Converted]:
-    """Every set (whose name begins so), each in a dataset of its own."""
+def convert_all(shared_data: Path, folder: Path) -> Iterator[Converted]:
+    """Every set, each in a dataset of its own."""
     for name, parts in SETS.items():
-        if not name.startswith(chosen):
-            continue
         source = folder / "in" / name
         source.mkdir(parents=True)
         for part in parts:

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import dicom_table
 import numpy as np
 import pytest
 import spheres
@@ -36,7 +35,9 @@ class Phantom:
         shown = (series / series.mean(axis=(0, 1))).max(axis=-1) if kind == "t1" else series[..., 0]
         self.means = spheres.means(series, spheres.found(shown, spacing), spacing)
         self.times = [record["InversionTime" if kind == "t1" else "EchoTime"] for record in records]
-        self.factors = np.array([r.get("PhilipsRescaleSlope", 1) * r.get("PhilipsScaleSlope", 1) for r in records])
+        self.factors = np.array(
+            [r.get("PhilipsRescaleSlope", 1) * r.get("PhilipsScaleSlope", 1) for r in records]
+        )
         self.truth = TIMES[plate, 1][kind][1.5]  # type: ignore[index]
 
     def t1(self, factors: Any = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -63,12 +64,6 @@ def plain_t1(means: np.ndarray, times: list[float]) -> np.ndarray:
             misfits.append((signed**2).sum() - (decay.T @ signed) ** 2 / (decay**2).sum(axis=0))
         found.append(grid[np.unravel_index(np.argmin(misfits), (len(times) + 1, grid.size))[1]])
     return np.array(found)
-
-
-@pytest.fixture(scope="module")
-def sets(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Converted]:
-    folder = tmp_path_factory.mktemp("phantom")
-    return {one.name: one for one in dicom_table.convert_all(shared_data, folder, "nist")}
 
 
 def stated(name: str) -> list[float]:

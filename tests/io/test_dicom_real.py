@@ -36,12 +36,6 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def sets(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Converted]:
-    folder = tmp_path_factory.mktemp("dicom")
-    return {one.name: one for one in dicom_table.convert_all(shared_data, folder)}
-
-
 @pytest.mark.parametrize("name", EXPECTED)
 def test_images_are_named_by_what_they_are(name: str, sets: dict[str, Converted]) -> None:
     found = {
