@@ -38,11 +38,13 @@ class Phantom:
         self.factors = np.array(
             [r.get("PhilipsRescaleSlope", 1) * r.get("PhilipsScaleSlope", 1) for r in records]
         )
+        self.repetition_times = tuple(record["RepetitionTime"] for record in records)
         self.truth = TIMES[plate, 1][kind][1.5]  # type: ignore[index]
 
     def t1(self, factors: Any = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """T1 (s) by mensura, and whether there is one."""
-        fit = inversion_recovery((self.means * factors).astype(np.float32), self.times)
+        means = (self.means * factors).astype(np.float32)
+        fit = inversion_recovery(means, self.times, repetition_time=self.repetition_times)
         return np.asarray(fit.maps["T1map"][0]), fit.status == Status.OK
 
     def error(self, found: np.ndarray) -> float:
@@ -85,10 +87,12 @@ def test_t1_of_philips_needs_the_scale_slope_of_each_image(
     assert after < right
     assert philips.t1()[1].all()
     assert np.sum(philips.t1(philips.factors)[1]) <= 7, "most spheres have no T1 then"
-    others = Phantom(sets["nist_phantom T1 ge"], "t1", plate, place)
-    ge = others.error(np.sort(others.t1()[0])[::-1])
-    assert after < ge + 1, "the level of the other vendors"
-    assert [before, after, ge] == pytest.approx(stated(f"T1 {plate}"), rel=0.1, abs=0.6)
+    level = {}
+    for vendor in ("ge", "siemens") if plate == "Ni" else ("ge",):
+        other = Phantom(sets[f"nist_phantom T1 {vendor}"], "t1", plate, place)
+        level[vendor] = other.error(np.sort(other.t1()[0])[::-1])
+    assert after < max(level.values()) + 1, "the level of the other vendors"
+    assert [before, after, *level.values()] == pytest.approx(stated(f"T1 {plate}"), rel=0.1, abs=0.6)
 
 
 @pytest.mark.parametrize("plate", ["Ni", "Mn"])
