@@ -69,7 +69,7 @@ def image(slice_: int = 0, time: int = 0, **fields: Any) -> Dataset:
     usual.setdefault("ImagePositionPatient", [-30.0, -20 - 1.8 * slice_, 10 + 2.4 * slice_])
     for name, value in usual.items():
         setattr(data, name, value)
-    told = (slice_, time, sorted(usual.items(), key=lambda pair: pair[0]), sorted(private))
+    told = (slice_, time, sorted(usual.items(), key=lambda pair: pair[0]), sorted(map(str, private.items())))
     data.InstanceNumber = fields.get("InstanceNumber", slice_ + 1)
     data.SOPInstanceUID = fields.get("SOPInstanceUID", uid("image", *told))
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID

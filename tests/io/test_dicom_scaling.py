@@ -17,8 +17,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from mensura.cli import main
-from mensura.io import nifti
+from mensura.io import find_runs, load, nifti
 from mensura.io.files import read_json
+from mensura.pipeline.prepare import prepare
 
 SCALE_SLOPE, KIND, NESTED = 0x2005100E, 0x20051011, 0x2005140F
 
@@ -208,3 +209,48 @@ def test_phase_comes_out_in_radians_with_its_sign(vendor: str, tmp_path: Path) -
         path = made[f"echo-{echo}_part-phase_MEGRE"]
         _assert_slices(nifti.read(path), phase, 2e-3)
         assert read_json(path.with_name(path.name.replace(".nii.gz", ".json")))["Units"] == "rad"
+
+
+def test_chopped_complex_images_of_ge_come_out_as_the_phase_they_are(tmp_path: Path) -> None:
+    """Real and imaginary parts that change their sign from slice to slice, as GE stores them, with the sign of the
+    phase as the scanner has it: kept in BIDS, made level before maps are made."""
+    z, y, x = np.meshgrid(np.arange(12), np.arange(24), np.arange(32), indexing="ij")
+    images, phases = [], []
+    for te in (5, 10):
+        phases.append(te * (0.05 * (z - 5) + 0.02 * (y - 12) - 0.01 * (x - 16)))
+        signal = 900 * np.exp(1j * phases[-1]) * (-1) ** z
+        for number, part in ((2, signal.real), (3, signal.imag)):
+            ge = {**GE, "private": {**GE_PHASE, 0x0043102F: ("SS", number)}}
+            images += [image(n, EchoTime=te, pixels=np.rint(part[n]).astype(int), **ge) for n in range(12)]
+    converted(save(tmp_path / "d", images))
+    (run,) = find_runs(tmp_path / "bids")
+    raw = load(run)
+    scan = prepare(raw)
+    assert any("flipped by π" in words for words in scan.warnings)
+    assert scan.phase is not None
+    for echo in (0, 1):
+        expected = np.angle(np.exp(1j * phases[echo]))
+        found = scan.phase[..., echo][:, ::-1].transpose(2, 1, 0)
+        apart = [
+            np.abs(np.angle(np.exp(1j * (found[::step] - expected - shift)))).max()
+            for step in (1, -1)
+            for shift in (0, np.pi)
+        ]
+        assert min(apart) < 0.01
+
+
+def test_mosaics_lie_where_the_siemens_header_puts_them(tmp_path: Path) -> None:
+    """A mosaic holds its slices as tiles: named in a plan, it is converted and lies where nibabel reads it to lie."""
+    folder = Path(nibabel.__file__).parent / "nicom" / "tests" / "data"
+    if not (folder / "1.dcm").is_file():
+        pytest.skip("nibabel came without its test data")
+    source = tmp_path / "d"
+    source.mkdir()
+    (source / "1.dcm").write_bytes((folder / "1.dcm").read_bytes())
+    plan, out = tmp_path / "plan.tsv", tmp_path / "bids"
+    assert main(["convert", str(source), str(out), "--plan-only", str(plan)]) == 0
+    assert "\tunknown\tn/a\t" in plan.read_text()
+    plan.write_text(plan.read_text().replace("\tunknown\tn/a\t", "\tconvert\tsub-01/dwi/sub-01_dwi\t"))
+    assert main(["convert", str(source), str(out), "--plan", str(plan)]) == 0
+    (path,) = out.rglob("*.nii.gz")
+    assert nifti.read(path).grid.shape == (36, 36, 48)

@@ -21,6 +21,7 @@ from mensura.io.dicom.privacy import UIDS
 from mensura.io.dicom.reading import Contents, contents
 from mensura.scan import ScanError
 
+WIDE = 200
 MANY = 4
 """Files of one kind from which on only some are named."""
 STYLES = {CONVERT: "green", FAULTY: "red", "unknown": "yellow", "ignored": "dim"}
@@ -41,7 +42,7 @@ class Conversion:
 
 def convert(wish: Conversion) -> int:
     """Carries it out → exit code: 0 all is well, 1 something could not be converted, 2 nothing could."""
-    console = Console(stderr=True)
+    console = _console()
     with (
         _bar(console, "reading headers") as bar,
         contents(wish.source, lambda count: bar(completed=count)) as found,
@@ -59,19 +60,30 @@ def convert(wish: Conversion) -> int:
             return 0
         if not any(row.action == CONVERT for row in rows):
             raise ScanError(f"nothing in {wish.source} can be converted; see the plan above")
-        made = write_dataset(
-            rows,
-            wish.out_dir,
-            plan=partial(to_text, described=found.descriptions),
-            keep_uids=wish.keep_uids,
-            force=wish.force,
-            tell=lambda row: bar(visible=True, description=row.name.rsplit("/", 1)[-1], total=None),
-        )
-        bar(visible=False)
+        made = _carried_out(wish, rows, found, bar)
         _show_made(console, made, found, wish)
     if not made.written:
         return 2
     return 1 if made.failed or found.problems else 0
+
+
+def _console() -> Console:
+    """The terminal, or a file with lines wide enough for the plan."""
+    console = Console(stderr=True)
+    return console if console.is_terminal else Console(stderr=True, width=max(console.width, WIDE))
+
+
+def _carried_out(wish: Conversion, rows: Sequence[Row], found: Contents, bar: _bar) -> Made:
+    made = write_dataset(
+        rows,
+        wish.out_dir,
+        plan=partial(to_text, described=found.descriptions),
+        keep_uids=wish.keep_uids,
+        force=wish.force,
+        tell=lambda row: bar(visible=True, description=row.name.rsplit("/", 1)[-1], total=None),
+    )
+    bar(visible=False)
+    return made
 
 
 class _bar:

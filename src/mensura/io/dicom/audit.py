@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -132,8 +133,10 @@ def _decoded(frames: Sequence[Frame]) -> Iterator[NDArray[np.float64] | None]:
 
 def _of_mosaic(frame: Frame) -> NDArray[np.float64]:
     """Column, row and slice of the first tile → mm (RAS), by nibabel's reading of the Siemens header."""
-    from nibabel.nicom import dicomwrappers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from nibabel.nicom import dicomwrappers
 
-    wrapped: Any = dicomwrappers.wrapper_from_data(whole(frame.path))  # type: ignore[no-untyped-call]
+        wrapped: Any = dicomwrappers.wrapper_from_data(whole(frame.path))  # type: ignore[no-untyped-call]
     affine = np.asarray(wrapped.affine, np.float64)
     return np.diag([-1.0, -1, 1, 1]) @ affine[:, [1, 0, 2, 3]]

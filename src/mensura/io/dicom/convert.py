@@ -70,8 +70,13 @@ def write_dataset(
     _check_target(out_dir, places, force)
     made = Made()
     with _beside(out_dir) as work:
+
+        def write(row: Row) -> list[Path]:
+            tell(row)
+            return _image(row, work, made, keep_uids)
+
         for _, members in groupby(sorted(rows, key=lambda row: row.group), key=lambda row: row.group):
-            made.rows += _set(list(members), work, made, keep_uids, tell)
+            made.rows += _set(list(members), write)
         if made.written:
             _publish(work, out_dir, sorted({_place(row) for row in made.written}))
             write_text(out_dir / "code" / f"mensura-convert_{_label(places)}.tsv", plan(made.rows))
@@ -79,14 +84,13 @@ def write_dataset(
     return made
 
 
-def _set(rows: list[Row], work: Path, made: Made, keep_uids: bool, tell: Callable[[Row], None]) -> list[Row]:
+def _set(rows: list[Row], write: Callable[[Row], list[Path]]) -> list[Row]:
     """The images of one set, all or none."""
     written: list[Path] = []
     try:
         for row in rows:
             if row.action == CONVERT:
-                tell(row)
-                written += _image(row, work, made, keep_uids)
+                written += write(row)
     except ScanError as error:
         for path in written:
             path.unlink(missing_ok=True)

@@ -135,10 +135,10 @@ def _rounded(values: Iterable[float], digits: int) -> tuple[float, ...]:
 
 def _once(frames: Iterable[Frame]) -> tuple[list[Frame], list[str]]:
     """Every instance once: a second copy of a file changes nothing."""
-    seen: dict[tuple[str, int], str] = {}
+    seen: dict[tuple[Any, ...], str] = {}
     kept, twice = [], []
     for frame in frames:
-        key = (frame.instance_uid, frame.number)
+        key = (frame.instance_uid, frame.number, frame.position, _apart(frame))
         if frame.instance_uid and key in seen:
             twice.append((frame.name, seen[key]))
         else:
