@@ -87,6 +87,9 @@ def test_a_plan_with_a_mistake_is_refused(what: str, dicom: Path, capsys: pytest
 
 def test_t1_straight_from_dicom(dicom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "maps"
+    assert main(["run", str(dicom), str(out), "--dry-run"]) == 0
+    assert "inv-{1…6}_IRT1" in capsys.readouterr().err
+    assert not out.exists()
     assert main(["run", str(dicom), str(out), "--no-report"]) == 0
     assert f"is DICOM: it is converted into {out}/bids" in capsys.readouterr().err
     t1 = nifti.read(out / "sub-01" / "anat" / "sub-01_T1map.nii.gz").data

@@ -12,8 +12,9 @@ import pytest
 from dicom_files import GRE, PREPARED, RECOVERY, SPIN_ECHO, image, save, series
 from pydicom.dataset import Dataset
 
-from mensura.io.dicom.plan import CONVERT, Labels, Row, planned
+from mensura.io.dicom.plan import CONVERT, Labels, Row, planned, replayed
 from mensura.io.dicom.reading import contents
+from mensura.io.dicom.sidecar import sidecar
 
 PHASE = ["ORIGINAL", "PRIMARY", "P", "ND"]
 STORED: dict[str, Any] = {"ImageType": PHASE, "RescaleSlope": 2, "RescaleIntercept": -4096}
@@ -210,3 +211,29 @@ def test_no_two_images_get_one_name(tmp_path: Path) -> None:
     images = [one for te in (5, 9) for one in series(3, times=6, EchoTime=te, RepetitionTime=20 + te)]
     rows = rows_of(tmp_path / "d", images)
     assert len(names(rows)) == len(set(names(rows)))
+
+
+def test_repetition_times_go_by_what_they_are(tmp_path: Path) -> None:
+    fast = rows_of(tmp_path / "a", several(1, FlipAngle=[4, 20]))
+    slow = several(
+        1, InversionTime=[700, 2500], RepetitionTime=[5000], **{k: [v] for k, v in PREPARED.items()}
+    )
+    for rows, key, value in (
+        (fast, "RepetitionTimeExcitation", 0.03),
+        (rows_of(tmp_path / "b", slow), "RepetitionTimePreparation", 5.0),
+        (rows_of(tmp_path / "c", multi_echo()), "RepetitionTime", 0.03),
+    ):
+        record = sidecar(rows[0].stack, rows[0].rule, {"RepetitionTime": 9.0}, {})
+        assert {k: v for k, v in record.items() if k.startswith("RepetitionTime")} == {key: value}
+
+
+def test_an_image_named_by_the_user_gets_the_fields_of_its_suffix(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path / "d", series(3))
+    assert rows[0].action == "unknown"
+    plan = tmp_path / "plan.tsv"
+    plan.write_text(f"image\taction\tname\n{rows[0].stack.key}\tconvert\tsub-01/anat/sub-01_flip-1_VFA\n")
+    (row,) = replayed(plan, rows)
+    assert row.missing == ()
+    assert sidecar(row.stack, row.rule, {}, row.fields)["RepetitionTimeExcitation"] == 0.03
+    plan.write_text(plan.read_text().replace("flip-1_VFA", "inv-1_MP2RAGE"))
+    assert "NumberShots" in replayed(plan, rows)[0].missing

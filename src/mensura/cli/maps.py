@@ -148,6 +148,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     settings = _prepare(arguments)
     converted = _from_dicom(arguments)
+    if converted is None:
+        return 0
     chosen = {"participants": arguments.participant_label, "sessions": arguments.session_label}
     series = dataset_fits.find(arguments.bids_dir, **chosen)
     fitted = any(one.suffix in dataset_fits.RULES for one in series)
@@ -183,8 +185,9 @@ def _run(arguments: argparse.Namespace) -> int:
     return codes.pop() if len(codes) == 1 else 1
 
 
-def _from_dicom(arguments: argparse.Namespace) -> int:
-    """DICOM in place of a BIDS dataset is converted into the output folder, once → exit code of that."""
+def _from_dicom(arguments: argparse.Namespace) -> int | None:
+    """DICOM in place of a BIDS dataset is converted into the output folder, once → exit code of that, None if only
+    the plan was to be shown."""
     from mensura.io.dicom.sources import holds_dicom
 
     source, target = arguments.bids_dir, arguments.out_dir / "bids"
@@ -197,11 +200,13 @@ def _from_dicom(arguments: argparse.Namespace) -> int:
     from mensura.io.dicom.plan import Labels
     from mensura.pipeline.conversion import Conversion, convert
 
-    print(f"{source} is DICOM: it is converted into {target}, then mapped", file=sys.stderr)
-    code = convert(Conversion(source, target, Labels(arguments.participant_label, arguments.session_label)))
+    labels = Labels(arguments.participant_label, arguments.session_label)
+    does = "would be" if arguments.dry_run else "is"
+    print(f"{source} is DICOM: it {does} converted into {target}, then mapped", file=sys.stderr)
+    code = convert(Conversion(source, target, labels, show_only=arguments.dry_run))
     if code == 2:
         raise ScanError(f"nothing of {source} was converted; see above")
-    return code
+    return None if arguments.dry_run else code
 
 
 def _reversible(arguments: argparse.Namespace, sessions: Collection[tuple[str, str]]) -> None:

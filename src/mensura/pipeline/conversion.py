@@ -29,7 +29,8 @@ STYLES = {CONVERT: "green", FAULTY: "red", "unknown": "yellow", "ignored": "dim"
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is to be converted, where to, under which labels; `plan` is replayed, `plan_only` written instead."""
+    """What is to be converted, where to, under which labels; `plan` is replayed, `plan_only` written instead;
+    with `show_only` nothing is written at all."""
 
     source: Path
     out_dir: Path
@@ -38,6 +39,7 @@ class Conversion:
     plan_only: Path | None = None
     keep_uids: bool = False
     force: bool = False
+    show_only: bool = False
 
 
 def convert(wish: Conversion) -> int:
@@ -52,6 +54,8 @@ def convert(wish: Conversion) -> int:
         if wish.plan is not None:
             rows = replayed(wish.plan, rows)
         _show_plan(console, rows, found)
+        if wish.show_only:
+            return 0
         if wish.plan_only is not None:
             write_plan(wish.plan_only, rows, found.descriptions)
             console.print(

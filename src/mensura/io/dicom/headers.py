@@ -154,7 +154,7 @@ def _series(data: Any, look: Look, known: dict[str, Series]) -> Series:
     key = f"{uid} {identifiers.get('PatientID')} {identifiers.get('PatientName')}"
     if key in known:
         return known[key]
-    patient = "|".join(identifiers.get(name, "") for name in ("PatientID", "PatientName", "PatientBirthDate"))
+    patient = "|".join(identifiers.get(name, "").strip(" ^").lower() for name in ("PatientID", "PatientName"))
     series = Series(
         uid=uid,
         study=str(data.StudyInstanceUID),

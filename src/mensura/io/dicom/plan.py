@@ -11,7 +11,17 @@ from typing import Any
 
 from mensura.io.bids_names import join, parse
 from mensura.io.dicom.frames import Series
-from mensura.io.dicom.rules import IGNORED, UNKNOWN, Rule, entities_of, label, reason, rule_for, suffix_of
+from mensura.io.dicom.rules import (
+    IGNORED,
+    UNKNOWN,
+    Rule,
+    entities_of,
+    label,
+    reason,
+    rule_for,
+    rule_of,
+    suffix_of,
+)
 from mensura.io.dicom.sets import Set, sets_of
 from mensura.io.dicom.sidecar import missing_fields
 from mensura.io.dicom.stacks import Stack
@@ -304,11 +314,10 @@ def _edited(place: str, row: Row, values: Mapping[str, str]) -> Row:
             raise ScanError(f"{place}: the image cannot be converted: {row.stack.fault}")
         _check_name(place, name)
     given = _fields(place, values.get("fields", ""))
-    missing = tuple(key for key in row.missing if key not in given)
-    rule = row.rule if name == row.name else None
-    return replace(
-        row, action=action, name=name, fields={**row.fields, **given}, missing=missing, rule=rule or row.rule
-    )
+    named = replace(row, action=action, name=name, fields={**row.fields, **given})
+    rule = rule_of(named.suffix, row.rule) if name else row.rule
+    missing = missing_fields(row.stack, rule, named.fields) if rule is not None and action == CONVERT else ()
+    return replace(named, rule=rule, missing=missing)
 
 
 def _fields(place: str, text: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from mensura.io.dicom.sets import Set, value_of
 from mensura.io.dicom.stacks import Stack
@@ -30,7 +31,6 @@ class Rule:
     entities: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     suffixes: Mapping[str, tuple[str, ...]] | None = None
-    excitation: bool = False
 
 
 def _many(field: str, least: int = 2) -> Callable[[Set], bool]:
@@ -81,10 +81,10 @@ LARGE_ANGLE = 60.0
 LONG_ECHO = 0.008
 """s: a single gradient echo with phase from here on is T2*-weighted."""
 MANY_TIMES = 5
-EXCITATION = "RepetitionTimeExcitation"
+EXCITATION, PREPARATION = "RepetitionTimeExcitation", "RepetitionTimePreparation"
 VFA_NEEDS = ("FlipAngle", "PulseSequenceType", EXCITATION)
 MP2RAGE_NEEDS = (
-    *("FlipAngle", "InversionTime", EXCITATION, "RepetitionTimePreparation", "NumberShots"),
+    *("FlipAngle", "InversionTime", EXCITATION, PREPARATION, "NumberShots"),
     "MagneticFieldStrength",
 )
 RULES = (
@@ -101,9 +101,9 @@ RULES = (
     Rule(UNKNOWN, "diffusion", lambda s: True, "diffusion"),
     Rule(UNKNOWN, "echo planar", lambda s: True, "echo planar: a task or a series over time must be named by you"),
     Rule("MP2RAGE", "inversion gradient echo", _many("inversion_time"),
-         "gradient echoes at {inversion_time} inversion times", entities=("inv", "part"), needs=MP2RAGE_NEEDS,
-         excitation=True),
-    Rule("T1w", "inversion gradient echo", lambda s: True, "a gradient echo after one inversion (MPRAGE)"),
+         "gradient echoes at {inversion_time} inversion times", entities=("inv", "part"), needs=MP2RAGE_NEEDS),
+    Rule("T1w", "inversion gradient echo", lambda s: True, "a gradient echo after one inversion (MPRAGE)",
+         entities=("part",)),
     Rule("IRT1", "inversion spin echo", _many("inversion_time"),
          "inversion recovery at {inversion_time} inversion times", entities=("inv", "part"), needs=("InversionTime",)),
     Rule(UNKNOWN, "inversion spin echo", lambda s: True, "a single inversion time: FLAIR or STIR?"),
@@ -115,7 +115,7 @@ RULES = (
     Rule(UNKNOWN, "balanced", lambda s: True, "balanced steady state"),
     Rule(UNKNOWN, "gradient echo", _uncombined, "images of single coils: combine them first"),
     Rule("TB1AFI", "gradient echo", _afi, "two repetition times in one scan (actual flip angle)", "fmap",
-         ("acq", "part"), ("FlipAngle", EXCITATION), excitation=True),
+         ("acq", "part"), ("FlipAngle", EXCITATION)),
     Rule("TB1DAM", "gradient echo", _double_angle, "two flip angles, one twice the other", "fmap",
          ("flip", "part"), ("FlipAngle",)),
     Rule("DCE", "gradient echo", lambda s: s.times >= MANY_TIMES, "{times} volumes over time", "perf",
@@ -124,14 +124,14 @@ RULES = (
          needs=("EchoTime1", "EchoTime2"), suffixes={"mag": ("magnitude1", "magnitude2")}),
     Rule("MPM", "gradient echo", lambda s: _transfer(s) and s.count("flip_angle") > 1 and s.count("echo_time") > 1,
          "echoes at several flip angles, with and without MT pulse", entities=("echo", "flip", "mt", "part"),
-         needs=("FlipAngle", "MTState", EXCITATION), excitation=True),
+         needs=("FlipAngle", "MTState", EXCITATION)),
     Rule("MTS", "gradient echo", lambda s: _transfer(s) and s.count("flip_angle") > 1,
          "several flip angles, with and without MT pulse", entities=("flip", "mt", "part"),
-         needs=("FlipAngle", "MTState", EXCITATION), excitation=True),
+         needs=("FlipAngle", "MTState", EXCITATION)),
     Rule("MTR", "gradient echo", _transfer, "with and without MT pulse", entities=("echo", "mt", "part"),
          needs=("MTState",)),
     Rule("VFA", "gradient echo", _many("flip_angle"), "gradient echoes at {flip_angle} flip angles",
-         entities=("echo", "flip", "part"), needs=VFA_NEEDS, excitation=True),
+         entities=("echo", "flip", "part"), needs=VFA_NEEDS),
     Rule("MEGRE", "gradient echo", _dixon, "gradient echoes at {echo_time} echo times, close enough for Dixon",
          entities=("echo", "part"), needs=("EchoTime",)),
     Rule("MEGRE", "gradient echo", _many("echo_time"), "gradient echoes at {echo_time} echo times",
@@ -147,6 +147,16 @@ VARIES: Mapping[str, str] = {"inv": "inversion_time", "echo": "echo_time", "flip
 
 def rule_for(one: Set) -> Rule:
     return next(rule for rule in RULES if rule.family == one.family.name and rule.when(one))
+
+
+def rule_of(suffix: str, otherwise: Rule | None) -> Rule | None:
+    """The rule that makes images of this suffix, as a user may name them; else the one that was found."""
+    if otherwise is not None and suffix in (
+        otherwise.suffix,
+        *chain.from_iterable((otherwise.suffixes or {}).values()),
+    ):
+        return otherwise
+    return next((rule for rule in RULES if rule.suffix == suffix), otherwise)
 
 
 def reason(rule: Rule, one: Set) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mensura.io.dicom.frames import Frame
-from mensura.io.dicom.rules import EXCITATION, Rule
+from mensura.io.dicom.rules import EXCITATION, PREPARATION, Rule
 from mensura.io.dicom.stacks import Stack
 
 PROVENANCE = (
@@ -24,7 +24,8 @@ SEQUENCES = {
 }
 """Used where the converter names no PulseSequenceType."""
 CORRECTIONS = {"ND": "none", "DIS2D": "2D", "DIS3D": "3D"}
-OF_DIFFERENCE = ("EchoTime1", "EchoTime2")
+LONG = 1.0
+"""s: no gradient echo is repeated so slowly."""
 
 
 def sidecar(
@@ -37,7 +38,7 @@ def sidecar(
     record = {**kind, **stack.series.record, **converted, **of_headers(stack, rule), **fields}
     if "EchoTime1" in record:
         record.pop("EchoTime", None)
-    if EXCITATION in record:
+    if EXCITATION in record or PREPARATION in record:
         record.pop("RepetitionTime", None)
     return {key: value for key, value in record.items() if value not in (None, "", [])}
 
@@ -45,11 +46,10 @@ def sidecar(
 def of_headers(stack: Stack, rule: Rule | None) -> dict[str, Any]:
     """Times (s), angles (degrees), states and corrections of an image, by their BIDS names."""
     first = stack.first
-    excitation = (rule is not None and rule.excitation) or (rule is not None and EXCITATION in rule.needs)
     found: dict[str, Any] = {
         "EchoTime": first.echo_time,
         "InversionTime": first.inversion_time,
-        EXCITATION if excitation else "RepetitionTime": first.repetition_time,
+        _repetition(first, rule): first.repetition_time,
         "FlipAngle": first.flip_angle,
         "MTState": first.transfer if rule is not None and "MTState" in rule.needs else None,
         "MagneticFieldStrength": stack.series.record.get("MagneticFieldStrength"),
@@ -58,6 +58,14 @@ def of_headers(stack: Stack, rule: Rule | None) -> dict[str, Any]:
     if stack.kind in UNITS:
         found["Units"] = UNITS[stack.kind]
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _repetition(first: Frame, rule: Rule | None) -> str:
+    """What the header's repetition time is: of the excitations, of the inversions before them (a second and more,
+    as Siemens has it), or of both."""
+    if rule is None or EXCITATION not in rule.needs:
+        return "RepetitionTime"
+    return PREPARATION if PREPARATION in rule.needs and (first.repetition_time or 0) > LONG else EXCITATION
 
 
 def _corrections(first: Frame) -> dict[str, Any]:
