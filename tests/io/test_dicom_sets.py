@@ -18,6 +18,12 @@ from mensura.io.dicom.sidecar import sidecar
 
 PHASE = ["ORIGINAL", "PRIMARY", "P", "ND"]
 STORED: dict[str, Any] = {"ImageType": PHASE, "RescaleSlope": 2, "RescaleIntercept": -4096}
+SESTE: dict[str, Any] = {
+    "ScanningSequence": "RM",
+    "SequenceVariant": "SS",
+    "SequenceName": "seste1d3d2",
+    "FlipAngle": 0,
+}
 PULSE: dict[str, Any] = {"SequenceVariant": ["SP", "MTC"]}
 
 
@@ -80,6 +86,10 @@ SETS: dict[str, tuple[list[Dataset], list[str]]] = {
     "actual flip angle": (
         [one for tr in (20, 100) for one in series(3, RepetitionTime=tr, FlipAngle=60)],
         ["acq-tr1_TB1AFI", "acq-tr2_TB1AFI"],
+    ),
+    "spin and stimulated echoes at several angles": (
+        [one for te in (39, 130) for one in series(3, times=4, EchoTime=te, **SESTE)],
+        [f"echo-{e}_flip-{f}_TB1EPI" for e in (1, 2) for f in (1, 2, 3, 4)],
     ),
     "over time": (series(3, times=6, ContrastBolusAgent="Gd"), ["DCE"]),
     "several series over time": (

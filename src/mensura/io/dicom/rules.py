@@ -98,6 +98,10 @@ RULES = (
     Rule(UNKNOWN, "scanner's own map", _image(*DIXON),
          "Dixon: water, fat or phase images that the scanner made of the echoes; the echoes themselves are mapped"),
     Rule(UNKNOWN, "scanner's own map", lambda s: True, "computed by the scanner from other images"),
+    Rule("TB1EPI", "stimulated echo", _many("echo_time"), "spin and stimulated echoes for mapping B1; the header does "
+         "not tell their flip angles and mixing time", "fmap", ("echo", "nth", "part"),
+         ("EchoTime", "FlipAngle", "MixingTime")),
+    Rule(UNKNOWN, "stimulated echo", lambda s: True, "a single spin or stimulated echo"),
     Rule(UNKNOWN, "diffusion", lambda s: True, "diffusion"),
     Rule(UNKNOWN, "echo planar", lambda s: True, "echo planar: a task or a series over time must be named by you"),
     Rule("MP2RAGE", "inversion gradient echo", _many("inversion_time"),
@@ -141,8 +145,13 @@ RULES = (
     Rule(UNKNOWN, "gradient echo", lambda s: True, "a single gradient echo: T1w, PDw or T2starw?"),
     Rule(UNKNOWN, "unknown", lambda s: True, "no sequence that is known"),
 )  # fmt: skip
-VARIES: Mapping[str, str] = {"inv": "inversion_time", "echo": "echo_time", "flip": "flip_angle"}
-"""Entities that count the values of something varied."""
+VARIES: Mapping[str, tuple[str, str]] = {
+    "inv": ("inv", "inversion_time"),
+    "echo": ("echo", "echo_time"),
+    "flip": ("flip", "flip_angle"),
+    "nth": ("flip", "repeat"),
+}
+"""What counts the values of something varied → the entity, and what is varied. `nth`: no header tells the angle."""
 
 
 def rule_for(one: Set) -> Rule:
@@ -179,9 +188,10 @@ def entities_of(rule: Rule, one: Set, stack: Stack) -> dict[str, str]:
     found: dict[str, str] = {}
     for entity in rule.entities:
         if entity in VARIES:
-            values = one.values(VARIES[entity])
+            name, varied = VARIES[entity]
+            values = one.values(varied)
             if len(values) > 1:
-                found[entity] = str(values.index(value_of(stack, VARIES[entity])) + 1)
+                found[name] = str(values.index(value_of(stack, varied)) + 1)
         elif entity == "mt":
             found["mt"] = "on" if stack.first.transfer else "off"
         elif entity == "famp":

@@ -36,6 +36,7 @@ FAMILIES = (
     Family("localizer", lambda s: "LOCALIZER" in s.first.image_type),
     Family("field map in Hz", lambda s: s.kind == "field" or "b0map" in s.series.sequence),
     Family("scanner's own map", lambda s: s.kind == "made"),
+    Family("stimulated echo", lambda s: "seste" in s.series.sequence, ("echo_time", "repeat")),
     Family("diffusion", lambda s: s.first.b_value > 0 or "DIFFUSION" in s.first.image_type, timed=True),
     Family("echo planar", _words("EP"), timed=True),
     Family(
@@ -52,6 +53,7 @@ FAMILIES = (
     Family("unknown", lambda s: True),
 )
 """Tried from the top; names of protocols play no part."""
+REPEAT = "repeat"
 VARIED = ("echo_time", "inversion_time", "flip_angle", "transfer", "repetition_time")
 
 
@@ -91,7 +93,8 @@ class Set:
 
 
 def value_of(stack: Stack, field: str) -> Any:
-    return getattr(stack.first, field)
+    """What was varied, of one image: of its frames, or the how-manieth of equal images it is."""
+    return stack.repeat if field == REPEAT else getattr(stack.first, field)
 
 
 def family_of(stack: Stack) -> Family:
@@ -182,17 +185,19 @@ def correction(stack: Stack) -> str:
     return stack.first.corrected + ("NORM" if stack.first.normalised else "")
 
 
-def _slot(stack: Stack) -> tuple[Any, ...]:
+def _slot(stack: Stack, counted: bool = False) -> tuple[Any, ...]:
+    """The place of an image in its set; `counted`: equal images have places of their own."""
     return (stack.kind, stack.coil, stack.first.image_type if stack.kind == "made" else (),
-            *(value_of(stack, name) for name in VARIED))  # fmt: skip
+            stack.repeat if counted else 0, *(value_of(stack, name) for name in VARIED))  # fmt: skip
 
 
 def _runs(family: Family, stacks: list[Stack], rec: str) -> list[Set]:
     """Fills a set until an image would be in it twice; then the next begins."""
     runs: list[dict[Any, Stack]] = []
     for stack in sorted(stacks, key=lambda s: (s.repeat, s.series.number)):
-        slot = _slot(stack)
-        room = next((run for run in runs if slot not in run and not _began_anew(run, stack)), None)
+        counted = REPEAT in family.varies
+        slot = _slot(stack, counted)
+        room = next((r for r in runs if slot not in r and (counted or not _began_anew(r, stack))), None)
         if room is None:
             runs.append(room := {})
         room[slot] = stack

@@ -50,7 +50,7 @@ def of_headers(stack: Stack, rule: Rule | None) -> dict[str, Any]:
         "EchoTime": first.echo_time,
         "InversionTime": first.inversion_time,
         _repetition(first, rule): first.repetition_time,
-        "FlipAngle": first.flip_angle,
+        "FlipAngle": first.flip_angle or None,
         "MTState": first.transfer if rule is not None and "MTState" in rule.needs else None,
         "MagneticFieldStrength": stack.series.record.get("MagneticFieldStrength"),
         **_corrections(first),
