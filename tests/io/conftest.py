@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dicom_table
 import nibabel
 import numpy as np
 import pytest
@@ -62,3 +63,10 @@ def dataset(tmp_path: Path, save: SaveImage) -> Callable[..., Path]:
         return root
 
     return writer
+
+
+@pytest.fixture(scope="session")
+def sets(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dicom_table.Converted]:
+    """Every real DICOM set, converted; not to be written to."""
+    folder = tmp_path_factory.mktemp("dicom")
+    return {one.name: one for one in dicom_table.convert_all(shared_data, folder)}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mensura import __version__
-from mensura.cli import check, export, fit, identifiability, maps, rerun, score, simulate
+from mensura.cli import check, convert, export, fit, identifiability, maps, rerun, score, simulate
 from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
@@ -22,6 +22,8 @@ EXAMPLES = """\
 examples:
   mensura run /data/bids /data/maps participant
       every multi-echo gradient echo of a BIDS dataset
+  mensura convert /data/dicom /data/bids
+      DICOM to BIDS first, with a plan that can be edited
   mensura qsm --phase p1.nii.gz p2.nii.gz --magnitude m1.nii.gz m2.nii.gz \\
               --echo-times 0.004 0.008 --field-strength 3 -o maps
       the same for NIfTI files
@@ -111,6 +113,7 @@ USAGE = {
     "qsm": "mensura qsm --phase FILE … --magnitude FILE … --echo-times S … --field-strength T -o DIR [options]",
     "methods": "mensura methods [WHAT …] [--json]",
     "fit": fit.USAGE,
+    "convert": convert.USAGE,
     "identifiability": identifiability.USAGE,
     "score": score.USAGE,
     "check": check.USAGE,
@@ -130,6 +133,7 @@ examples:
 COMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "run": ("map every run of a BIDS dataset", maps.RUN, maps.fill_run),
     "qsm": ("map one scan given as NIfTI files", maps.QSM, maps.fill_qsm),
+    "convert": ("make a BIDS dataset of DICOM files", convert.CONVERT, convert.fill),
     "methods": ("list methods, parameters and presets", METHODS, _fill_methods),
     "fit": ("map T1, T2, B1 or MT from a series of images", fit.FIT, fit.fill),
     "identifiability": (

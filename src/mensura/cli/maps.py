@@ -29,6 +29,7 @@ examples:
   mensura run bids maps participant --dry-run
   mensura run bids maps participant --background vsharp --dipole medi
   mensura run bids maps participant --config run.toml
+  mensura run dicom maps                               # straight from DICOM: `mensura convert` comes first
 """
 QSM = """\
 The same job for NIfTI files: one 3D file per echo, or one 4D file. Enter later in the chain with a mask, a
@@ -53,9 +54,15 @@ by mensura methods presets)"""
 
 
 def fill_run(command: Parser) -> None:
-    command.add_argument("bids_dir", type=Path, help="the BIDS dataset")
+    command.add_argument(
+        "bids_dir",
+        type=Path,
+        help="the BIDS dataset; DICOM (folder or zip) is first converted into OUT_DIR/bids",
+    )
     command.add_argument("out_dir", type=Path, help="folder for the derivatives")
-    command.add_argument("level", choices=["participant"], help="level of the analysis")
+    command.add_argument(
+        "level", choices=["participant"], nargs="?", default="participant", help="level of the analysis"
+    )
     command.add_argument(
         "--participant-label", nargs="+", default=[], metavar="01", help="only these subjects"
     )
@@ -140,6 +147,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from mensura.pipeline.job import Job
 
     settings = _prepare(arguments)
+    converted = _from_dicom(arguments)
+    if converted is None:
+        return 0
     chosen = {"participants": arguments.participant_label, "sessions": arguments.session_label}
     series = dataset_fits.find(arguments.bids_dir, **chosen) if arguments.only != "runs" else []
     fitted = any(one.suffix in dataset_fits.RULES for one in series)
@@ -164,6 +174,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     places = {one.place for one in series if one.suffix in dataset_fits.RULES}
     codes = {_execute(arguments, jobs, places)} if jobs else set()
+    codes |= {converted} if converted else set()
     if fitted:
         fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force, runs)
         bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
@@ -175,6 +186,30 @@ def _run(arguments: argparse.Namespace) -> int:
             report = partial(_subject_report, arguments.out_dir)
             codes |= {batch.report_on(arguments.out_dir, sessions, report)} - {0}
     return codes.pop() if len(codes) == 1 else 1
+
+
+def _from_dicom(arguments: argparse.Namespace) -> int | None:
+    """DICOM in place of a BIDS dataset is converted into the output folder, once → exit code of that, None if only
+    the plan was to be shown."""
+    from mensura.io.dicom.sources import holds_dicom
+
+    source, target = arguments.bids_dir, arguments.out_dir / "bids"
+    if not holds_dicom(source):
+        return 0
+    arguments.bids_dir = target
+    if (target / "dataset_description.json").is_file():
+        print(f"{source} was converted before: {target} is used; remove it to convert again", file=sys.stderr)
+        return 0
+    from mensura.io.dicom.plan import Labels
+    from mensura.pipeline.conversion import Conversion, convert
+
+    labels = Labels(arguments.participant_label, arguments.session_label)
+    does = "would be" if arguments.dry_run else "is"
+    print(f"{source} is DICOM: it {does} converted into {target}, then mapped", file=sys.stderr)
+    code = convert(Conversion(source, target, labels, show_only=arguments.dry_run))
+    if code == 2:
+        raise ScanError(f"nothing of {source} was converted; see above")
+    return None if arguments.dry_run else code
 
 
 def _reversible(arguments: argparse.Namespace, sessions: Collection[tuple[str, str]]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from mensura.io.acquisition import Sidecar, gradient_echo, merge
 from mensura.io.bids_names import IMAGE_EXTENSIONS, Name, bids_uri, join, output_path, parse, subject_folder
 from mensura.io.bids_write import DESCRIPTION, write_bidsignore, write_dataset_description
+from mensura.io.comparable import differences
 from mensura.io.files import read_json
 from mensura.io.nifti import FilePath, read_shape
 from mensura.io.scans import Scan, assemble
@@ -172,7 +173,13 @@ def load(
         sources["mask"] = (Path(mask),)
     record = merge([sidecar.record for sidecar in sidecars])
     scan = assemble(sources, acquisition, sidecar=record, b0_direction=b0_direction)
-    return replace(scan, warnings=doubts + scan.warnings)
+    return replace(scan, warnings=_differences(run) + doubts + scan.warnings)
+
+
+def _differences(run: MultiEchoRun) -> tuple[str, ...]:
+    """What makes the echoes of a part hard to compare."""
+    told = (differences([sidecar_of(run.dataset, path) for path in paths]) for paths in run.parts.values())
+    return tuple(dict.fromkeys(sentence for sentences in told for sentence in sentences))
 
 
 def load_run(run: MultiEchoRun) -> Scan | SeriesScan:

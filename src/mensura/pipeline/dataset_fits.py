@@ -17,6 +17,7 @@ from rich.markup import escape
 from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series, role_of
+from mensura.io.comparable import differences
 from mensura.io.files import digest, read_json
 from mensura.methods import Monitor
 from mensura.pipeline import diffusion_series, field_maps, mp2rage_series
@@ -140,7 +141,7 @@ class Fitting:
             self.fields.append(read_field(series.images[0], series))
             return None
         began, plan = time.perf_counter(), _plan(series)
-        remarks = [*plan.remarks]
+        remarks = [*differences(series.sidecars), *plan.remarks]
         used = self._field(series, plan, remarks)
         record = self._record(series, plan, used, remarks)
         path = self._namer(series, list(plan.model.produces))

@@ -1,1 +1,1 @@
-"""DICOM: series in, maps out; the only place that knows its tags and codes."""
+"""DICOM: files → frames → stacks → named images of a BIDS dataset, and maps back: all that knows its tags."""
