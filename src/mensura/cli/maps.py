@@ -143,7 +143,7 @@ def _fill_stages(command: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from mensura.io import bids
-    from mensura.pipeline import batch, dataset_fits
+    from mensura.pipeline import batch, dataset_fits, fit_rules
     from mensura.pipeline.job import Job
 
     settings = _prepare(arguments)
@@ -152,7 +152,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     chosen = {"participants": arguments.participant_label, "sessions": arguments.session_label}
     series = dataset_fits.find(arguments.bids_dir, **chosen) if arguments.only != "runs" else []
-    fitted = any(one.suffix in dataset_fits.RULES for one in series)
+    fitted = any(one.suffix in fit_rules.RULES for one in series)
     runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not fitted) if arguments.only != "fits" else []
     jobs = [
         Job(
@@ -172,7 +172,7 @@ def _run(arguments: argparse.Namespace) -> int:
         for one in series:
             print(f"{one.name}: {len(one.images)} images")
         return 0
-    places = {one.place for one in series if one.suffix in dataset_fits.RULES}
+    places = {one.place for one in series if one.suffix in fit_rules.RULES}
     codes = {_execute(arguments, jobs, places)} if jobs else set()
     codes |= {converted} if converted else set()
     if fitted:

@@ -16,7 +16,7 @@ from mensura.io import bids, nifti
 from mensura.io.acquisition import merge
 from mensura.io.bids_series import ImageSeries
 from mensura.io.phase_scale import to_radians
-from mensura.pipeline import dataset_fits
+from mensura.pipeline import dataset_fits, fit_rules
 from mensura.qmri.models import MODELS
 from mensura.scan import GradientEcho, Grid, ScanError
 
@@ -72,9 +72,7 @@ def acquisitions(
         except ScanError as error:
             found.append(Acquisition(name, (), (Finding("bad", str(error)),)))
     if not found:
-        known = ", ".join(
-            [*(s for suffixes in bids.SUFFIXES.values() for s in suffixes), *dataset_fits.RULES]
-        )
+        known = ", ".join([*(s for suffixes in bids.SUFFIXES.values() for s in suffixes), *fit_rules.RULES])
         raise ScanError(f"{dataset} holds nothing that can be mapped ({known}); check the file names")
     return found
 
@@ -83,7 +81,7 @@ def _of_subject(root: Path, name: str, sessions: Sequence[str]) -> list[Acquisit
     runs = bids.every_run(root, participants=[name], sessions=sessions)
     series = dataset_fits.find(root, [name], sessions)
     fields = {one.place for one in series if one.suffix.startswith("TB1")}
-    fitted = [_series(one, one.place in fields) for one in series if one.suffix in dataset_fits.RULES]
+    fitted = [_series(one, one.place in fields) for one in series if one.suffix in fit_rules.RULES]
     return [*map(_run, runs), *fitted]
 
 
@@ -266,7 +264,7 @@ def _image_type(record: Record) -> Sequence[str]:
 
 def _series(series: ImageSeries, has_field: bool) -> Acquisition:
     """A series for a model: what keeps it from being fitted, else how it suits."""
-    rule, hindered = dataset_fits.suited(series)
+    rule, hindered = fit_rules.suited(series)
     model = MODELS.get(rule.model)
     record, makes = _together(series.sidecars), tuple(model.produces) if model else (rule.model,)
     found = list(_lacking(series, rule, makes))
@@ -283,7 +281,7 @@ def _series(series: ImageSeries, has_field: bool) -> Acquisition:
     return Acquisition(series.name, makes, tuple(found), record, grid)
 
 
-def _lacking(series: ImageSeries, rule: dataset_fits.Rule, makes: Sequence[str]) -> Iterator[Finding]:
+def _lacking(series: ImageSeries, rule: fit_rules.Rule, makes: Sequence[str]) -> Iterator[Finding]:
     """What each missing field of a series prevents."""
     needed = dict.fromkeys([rule.varies, *rule.parameters.values(), *rule.order])
     total = len(series.sidecars)

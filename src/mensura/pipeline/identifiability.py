@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mensura.fit import Status
 from mensura.fit.bound import cramer_rao
 from mensura.pipeline.config import nearest
-from mensura.pipeline.dataset_fits import told_by
+from mensura.pipeline.fit_rules import told_by
 from mensura.pipeline.relaxometry import entry, given_parameters, in_degrees, in_radians
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import Model
