@@ -61,7 +61,7 @@ def test_a_whole_dataset_can_be_mapped(source: Path, capsys: pytest.CaptureFixtu
     found = checked(source, capsys)
     assert set(found) == {"MEGRE", "VFA", "TB1AFI", "MTR"}
     assert all(one["usable"] for one in found.values())
-    assert found["VFA"]["makes"] == ["T1map", "M0map"]
+    assert found["VFA"]["makes"] == ["T1map", "M0map", "PDmap", "MTVmap"]
     table = found["MEGRE"]["table"]
     assert table["Field strength"] == "3 T"
     assert "echoes, TE = " in table["Echoes, TE₁:ΔTE:TEmax"]
