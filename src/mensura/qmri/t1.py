@@ -35,6 +35,8 @@ T1 = Parameter("t1", "s", SHORTEST, LONGEST, starts=48)
 M0 = Parameter("m0", "arbitrary", linear=True)
 EFFICIENT = 1.5
 """Inverted share of the magnetization that noise can feign; 1 is all of it."""
+ABSURD = 6
+"""Times that: a point of the wrong sign, not noise or flow."""
 
 
 def _pair(points: Any, t1: Any) -> tuple[Any, Any]:
@@ -185,18 +187,20 @@ def _turned(points: Doubles, data: Doubles, how: How, most: float) -> Fit:
     good = [f.status == Status.OK for f in fits]
     first, second = (np.where(ok, f.residual, np.inf) for f, ok in zip(fits, good, strict=True))
     fewer = np.subtract(*(np.where(ok, _rejected(f), place.size) for f, ok in zip(fits, good, strict=True)))
-    possible, other = (ok & (_inversion_of(f, points) <= most) for f, ok in zip(fits, good, strict=True))
-    later = np.where(possible == other, (fewer > 0) | ((fewer == 0) & (second < first)), other)
+    doubt, other = (np.where(ok, _doubt(f, points, most), 2) for f, ok in zip(fits, good, strict=True))
+    later = np.where(doubt == other, (fewer > 0) | ((fewer == 0) & (second < first)), other < doubt)
     if how["bootstrap"] is not None:
         return fit_voxels(RECOVERY, points, np.where(later[:, None], *turned[::-1]), **how)
     return either(later, fits[1], fits[0])
 
 
-def _inversion_of(fit: Fit, points: Doubles) -> Doubles:
-    """The least share of the magnetization that must have been inverted, whatever a common TR is."""
+def _doubt(fit: Fit, points: Doubles, most: float) -> NDArray[np.intp]:
+    """Whether the share of the magnetization that must have been inverted, whatever a common TR is, is possible (0),
+    too much (1) or absurd (2)."""
     a, b = fit.values[:, 0].astype(float), fit.values[:, 1].astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(b / a if points.ndim > 1 else -b / a - 1)
+        share = b / a if points.ndim > 1 else -b / a - 1
+    return np.where(share <= most, 0, np.where(share <= ABSURD * most, 1, 2))
 
 
 def _rejected(fit: Fit) -> NDArray[np.intp]:
