@@ -16,11 +16,13 @@ from mensura.io import nifti
 from mensura.io.files import read_json
 from mensura.phantom.system_phantom import TIMES
 from mensura.qmri.t1 import inversion_recovery
-from mensura.qmri.t2 import spin_echo, spin_echo_train
+from mensura.qmri.t2 import spin_echo_train
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "dicom.md"
 PLATES = {"ge": ("Ni", "Mn"), "philips": ("Ni", "Mn"), "siemens": ("Mn",)}
 """By vendor, the plates in the slices of the multi-echo scans, from the back to the front."""
+PLACES = {"Ni": 0, "Mn": 1}
+"""The same of inversion recovery."""
 
 
 class Phantom:
@@ -97,13 +99,23 @@ def test_t1_of_philips_needs_the_scale_slope_of_each_image(
 
 @pytest.mark.parametrize("plate", ["Ni", "Mn"])
 def test_t2_of_philips_is_at_the_level_of_the_other_vendors(plate: str, sets: dict[str, Converted]) -> None:
-    errors = {}
+    """T1 taken as 1 s, and as it was measured: what it does not do in tissue it does in nickel."""
+    blind, known = {}, {}
     for vendor, plates in PLATES.items():
-        if plate in plates:
-            scan = Phantom(sets[f"nist_phantom T2 {vendor}"], "t2", plate, plates.index(plate))
-            fit = spin_echo_train if len(scan.times) > 5 else spin_echo
-            found = np.asarray(fit(scan.means.astype(np.float32), scan.times).maps["T2map"][0])
-            errors[vendor] = scan.error(np.sort(found)[::-1])
-    assert errors["philips"] < {"Ni": 8, "Mn": 18}[plate]
-    assert errors["philips"] < errors["ge"] + 4
-    assert list(errors.values()) == pytest.approx(stated(f"T2 {plate}"), rel=0.1, abs=0.6)
+        if plate not in plates:
+            continue
+        scan = Phantom(sets[f"nist_phantom T2 {vendor}"], "t2", plate, plates.index(plate))
+        means = scan.means.astype(np.float32)
+        found = np.asarray(spin_echo_train(means, scan.times).maps["T2map"][0])
+        blind[vendor] = scan.error(np.sort(found)[::-1])
+        if f"{vendor} {plate}" != "siemens Mn":
+            recovery = Phantom(sets[f"nist_phantom T1 {vendor}"], "t1", plate, PLACES[plate])
+            times = np.empty(len(found), np.float32)
+            times[np.argsort(found)] = np.sort(recovery.t1()[0])
+            again = np.asarray(spin_echo_train(means, scan.times, t1_map=times).maps["T2map"][0])
+            known[vendor] = scan.error(np.sort(again)[::-1])
+    print(plate, blind, known)
+    assert blind["philips"] < blind["ge"] + 6
+    assert known["philips"] < {"Ni": 4, "Mn": 12}[plate]
+    assert list(blind.values()) == pytest.approx(stated(f"T2 {plate}"), rel=0.1, abs=0.6)
+    assert list(known.values()) == pytest.approx(stated(f"T2 {plate}, T1 as measured"), rel=0.1, abs=0.6)

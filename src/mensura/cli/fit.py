@@ -76,6 +76,8 @@ def _fill_model(command: Parser, model: Any) -> None:
         fill_varied(group, model, needed=True)
     if model.takes_b1:
         group.add_argument("--b1", type=Path, metavar="FILE", help="transmit field: around 1, or in percent")
+    if model.takes_t1:
+        group.add_argument("--t1-map", type=Path, metavar="FILE", help="T1 of each voxel, in seconds")
     if model.takes_phase:
         for name, help in COMPLEX.items():
             group.add_argument(f"--{name}", nargs="+", type=Path, default=(), metavar="FILE", help=help)
@@ -161,6 +163,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         given.get("b1"),
         arguments.mask,
         arguments.command_line,
+        t1=given.get("t1_map"),
         field_strength=arguments.field_strength,
         segmentation=arguments.segmentation,
         **{name: given.get(name, ()) for name in COMPLEX},

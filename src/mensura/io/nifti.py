@@ -79,6 +79,12 @@ def stack(paths: Sequence[FilePath]) -> Image:
     return Image(first.path, data, first.grid, headers.common_header(records))
 
 
+def alike(grid: Grid, reference: Grid) -> bool:
+    """Whether two grids have one shape, and every corner lies within a tenth of a voxel."""
+    near = grid.shape == reference.shape and corner_shift(grid, reference) <= 0.1 * min(reference.voxel_size)
+    return bool(near)
+
+
 def check_same_grid(image: Image, reference: Image) -> None:
     """Two images → nothing; ScanError if their shapes differ, or any corner by more than a tenth of a voxel.
 
@@ -92,7 +98,7 @@ def check_same_grid(image: Image, reference: Image) -> None:
     if not (image.header.orientation_known and reference.header.orientation_known):
         return
     shift = corner_shift(image.grid, reference.grid)
-    if shift > 0.1 * min(reference.grid.voxel_size):
+    if not alike(image.grid, reference.grid):
         raise ScanError(
             f"{image.path} lies elsewhere than {reference.path} (affines differ by up to {shift:.3g} mm); "
             "give images of the same scan, or resample one of them"

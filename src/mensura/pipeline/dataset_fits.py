@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from mensura.io import bids
+from mensura.io import bids, nifti
 from mensura.io.bids_names import join
 from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.comparable import differences
@@ -67,6 +67,7 @@ class Fitting:
         """`runs`: the gradient echoes that are mapped beside, whose maps keep their names."""
         self.out_dir, self.command, self.force = out_dir, command, force
         self.fields: list[TransmitField] = []
+        self.times: list[tuple[ImageSeries, Path]] = []
         plain = {
             product.suffix for step in PRODUCTS.values() for product in step.values() if not product.desc
         }
@@ -79,11 +80,12 @@ class Fitting:
             return None
         began, plan = time.perf_counter(), planned(series)
         remarks = [*differences(series.sidecars), *plan.remarks]
-        used = self._field(series, plan, remarks)
-        record = self._record(series, plan, used, remarks)
+        used, times = self._field(series, plan, remarks), self._times(series, plan, remarks)
+        maps = {"b1": used.path if used else None, "t1_map": times}
+        record = self._record(series, plan, {n: path for n, path in maps.items() if path}, remarks)
         path = self._namer(series, list(plan.model.produces))
         if not self.force and _unchanged(path, list(plan.model.produces), record):
-            self._remember(series, path)
+            self._remember(series, path, plan.model.produces)
             return None
         image, mask = plan.read()
         if plan.whole is None:
@@ -92,24 +94,27 @@ class Fitting:
         if used:
             more["b1"], said = brought(used, image, mask)
             remarks += said
+        if times:
+            more["t1_map"] = nifti.read(times).data[mask]
         more |= watched(plan.model, monitor)
         estimates, of_density = with_density(plan.model, plan.estimate((image, mask), more), (image, mask))
+        remarks += estimates.notes
         record["Mensura"] |= {"Density": of_density} if of_density else {}
         files = write_maps(estimates, plan.model.produces, (image, mask), record, path)
-        self._remember(series, path)
+        self._remember(series, path, plan.model.produces)
         return outcome(estimates, files, [*remarks, *of_density], began)
 
     def _record(
-        self, series: ImageSeries, plan: Plan, used: TransmitField | None, remarks: list[str]
+        self, series: ImageSeries, plan: Plan, maps: Mapping[str, Path], remarks: list[str]
     ) -> dict[str, Any]:
         """What the sidecars tell; `remarks` that are added later are told as well."""
-        sources = [*plan.sources, *([used.path] if used else [])]
+        sources = [*plan.sources, *maps.values()]
         digests, metadata = (
             {bids.bids_uri(path, series.dataset): digest(path) for path in paths}
             for paths in (sources, _sidecars(series))
         )
         varied = dict(zip([plan.model.varied], plan.positional, strict=False))
-        given = {**plan.given, **varied, **({"b1": "map"} if used else {})}
+        given = {**plan.given, **varied, **dict.fromkeys(maps, "map")}
         facts = {**called(self.command), "Digests": digests, "Metadata": metadata, "Warnings": remarks}
         record = described(plan.name, given, facts, plan.model)
         return {
@@ -135,9 +140,25 @@ class Fitting:
 
         return path
 
-    def _remember(self, series: ImageSeries, path: Callable[[str, str | None, str], Path]) -> None:
+    def _remember(
+        self, series: ImageSeries, path: Callable[[str, str | None, str], Path], maps: Collection[str]
+    ) -> None:
         if _of_b1(series):
             self.fields.append(read_field(path("TB1map", None, ".nii.gz"), series))
+        made = path("T1map", None, ".nii.gz") if "T1map" in maps else None
+        if made is not None and made.is_file():
+            self.times.append((series, made))
+
+    def _times(self, series: ImageSeries, plan: Plan, remarks: list[str]) -> Path | None:
+        """The T1 map that a series is fitted with: one of its session, made before, on its grid, which is said."""
+        if not plan.model.takes_t1:
+            return None
+        grid = nifti.read_grid(plan.sources[0])
+        for other, path in self.times:
+            if other.place == series.place and nifti.alike(nifti.read_grid(path), grid):
+                remarks.append(f"T1 is that of {path.name}")
+                return path
+        return None
 
     def _field(self, series: ImageSeries, plan: Plan, remarks: list[str]) -> TransmitField | None:
         """The B1 map that corrects the series, if its model can be; what was taken is said."""

@@ -78,6 +78,7 @@ class Request:
     command: str = ""
     phase: Sequence[Path] = ()
     imaginary: Sequence[Path] = ()
+    t1: Path | None = None
     field_strength: float | None = None
     segmentation: Path | None = None
 
@@ -110,16 +111,18 @@ def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
     if request.b1 is not None:
         given["b1"] = _b1(request, model, image, mask, remarks)
+    if request.t1 is not None:
+        given["t1_map"] = _t1(request.t1, model, image)[mask]
     signals = image.data[mask]
     estimates: Estimates = model.method.function(signals, *positional, **given, **watched(model, monitor))
     estimates, said = with_density(model, estimates, (image, mask), request.mask is not None)
-    remarks += said
+    remarks += [*estimates.notes, *said]
     varied = {model.varied: positional[0]} if positional else {}
     sources = [
         *request.images,
         *request.phase,
         *request.imaginary,
-        *(p for p in (request.b1, request.mask) if p is not None),
+        *(p for p in (request.b1, request.t1, request.mask) if p is not None),
     ]
     facts = {
         **called(request.command),
@@ -282,6 +285,19 @@ def _b1(
     known, said = relative(np.where(values > 0, values, np.nan), f"{request.b1}, in the mask")
     remarks += said
     return known
+
+
+def _t1(path: Path, model: Model, image: nifti.Image) -> FloatArray:
+    """T1 (s) on the grid of the images. ScanError for a model that needs none, another grid, or another unit."""
+    if not model.takes_t1:
+        raise ScanError(f"{path}: the model takes no T1 map; leave out --t1-map")
+    given = nifti.read(path)
+    nifti.check_same_grid(given, image)
+    values = given.data.reshape(image.grid.shape)
+    typical = float(np.median(values[values > 0])) if np.any(values > 0) else 0.0
+    if not 0.005 < typical < 10:
+        raise ScanError(f"{path}: T1 has a median of {typical:.3g}; give it in seconds")
+    return values
 
 
 def _quartiles(values: FloatArray) -> tuple[float, float, float]:

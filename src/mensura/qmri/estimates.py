@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,12 +20,13 @@ Doubles = NDArray[np.float64]
 class Estimates:
     """`maps`: name (a BIDS suffix) → values and standard deviations (n), NaN where `status` (n) is not OK.
 
-    `fit` is what the maps were made of, where they come from a fit.
+    `fit` is what the maps were made of, where they come from a fit; `notes` is what was chosen on the way, in words.
     """
 
     maps: Mapping[str, tuple[FloatArray, FloatArray]]
     status: NDArray[np.uint8]
     fit: Fit | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, fit: Fit, **columns: int) -> Self:
@@ -41,6 +42,19 @@ class Estimates:
             for name, pair in maps.items()
         }
         return cls(made, status)  # type: ignore[arg-type]
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[NDArray[np.intp], Self]]) -> Self:
+        """Estimates of groups of voxels, each with their places, which together are all; without their fits."""
+        n = sum(len(places) for places, _ in parts)
+        maps = {name: (np.empty(n, np.float32), np.empty(n, np.float32)) for name in parts[0][1].maps}
+        status = np.empty(n, np.uint8)
+        for places, made in parts:
+            status[places] = made.status
+            for name, pair in made.maps.items():
+                for mine, its in zip(maps[name], pair, strict=True):
+                    mine[places] = its
+        return cls(maps, status)
 
     def replaced(self, which: NDArray[np.bool_], others: Estimates) -> Estimates:
         """With what others found in some of the voxels; so is the fit, if theirs has the same parameters."""

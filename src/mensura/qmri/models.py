@@ -53,6 +53,11 @@ class Model:
         return "b1" in self.method.arguments
 
     @property
+    def takes_t1(self) -> bool:
+        """Whether it can be told the T1 of each voxel."""
+        return "t1_map" in self.method.arguments
+
+    @property
     def takes_phase(self) -> bool:
         """Whether its signals may be complex."""
         first = next(iter(inspect.signature(self.method.function).parameters.values()))

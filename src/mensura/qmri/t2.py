@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -33,6 +33,12 @@ SHORTEST, LONGEST = 0.002, 4.0
 """Bounds of T2, s."""
 M0 = Parameter("m0", "arbitrary", linear=True)
 OFFSET = Parameter("offset", "arbitrary", linear=True)
+ASKED = 1500
+"""Voxels whose echoes tell how angles vary across the slice."""
+CLEARLY = 0.9
+"""Share of the residual that the slice's profile must leave to be taken."""
+STEP = 0.2
+"""Of the logarithm of T1, between voxels that are fitted with different ones."""
 T2 = Parameter("t2", "s", SHORTEST, LONGEST, starts=40)
 B1 = Parameter("b1", "1", 0.4, 1.001, starts=16)
 """B1 above nominal looks like as much below: the train of 180° − x is that of 180° + x but for its size."""
@@ -102,10 +108,13 @@ def spin_echo_train(
     b1: FloatArray | None = None,
     refocusing_angle: RefocusingAngle = np.pi,
     t1: T1Guess = 1.0,
+    t1_map: FloatArray | None = None,
     slice_profile: Annotated[
-        Literal["none", "sinc"],
-        Tunable("", "how the angles vary across the slice: not, or as of sinc pulses"),
-    ] = "none",
+        Literal["auto", "none", "sinc"],
+        Tunable(
+            "", "how the angles vary across the slice: not, or as of sinc pulses; auto: as the echoes say"
+        ),
+    ] = "auto",
     time_bandwidth: Annotated[
         tuple[float, float], Tunable("1", "time-bandwidth products of sinc pulses: excitation, refocusing")
     ] = (2.0, 4.0),
@@ -128,7 +137,9 @@ def spin_echo_train(
     sum over the slice of trains with the angles that the pulses make there (`sliced_trains`); unless it is given, a B1
     above 1 is then found as one below, with a T2 about 3 % too long. Close to 1 the echoes hardly tell B1: where the
     fit fails, it is taken as 1, without an error. The default pulses, of 28 tried, left the least residual in trains of
-    two scanners and are wrong for a third (T2 a tenth too short): give the sequence's own, or compare residuals.
+    two scanners and are wrong for a third: `auto` takes them only where they leave clearly less of the signals than one
+    angle does. T1 (s) of each voxel, if it is given, counts to a tenth, and `t1` where it is not known; it matters
+    where it is near T2.
     Hennig 1991, doi:10.1002/cmr.1820030302; Lebel & Wilman 2010, doi:10.1002/mrm.22487. Differs from the latter in the
     pulses, which are Hann-windowed sincs, and in interpolating the sums, which are tabulated once per protocol.
     Raises ScanError for unequal spacing.
@@ -141,13 +152,60 @@ def spin_echo_train(
             " take spin_echo for single echoes"
         )
     relative = None if b1 is None else np.asarray(b1, np.float64)
-    model = TRAIN
-    known: dict[str, Any] = {"spacing": spacing, "angle": float(refocusing_angle), "t1": float(t1)}
-    if slice_profile == "sinc":
-        pulses = Pulses(time_bandwidth, refocusing_width, float(refocusing_angle))
-        model, known = SLICED, {"table": _table(pulses, (times.size, spacing, float(t1)), relative)}
+    pulses = Pulses(time_bandwidth, refocusing_width, float(refocusing_angle))
     how = {"likelihood": likelihood, **keywords(noise, loss, (errors, bootstraps, seed), monitor)}
-    return _fitted_train((model, known, how), times, data, relative)
+    trains = _Trains(times, data, relative, pulses, how)
+    profile, notes = trains.spoken_for(float(t1)) if slice_profile == "auto" else (slice_profile, ())
+    if t1_map is None:
+        made = trains.fitted(profile, float(t1))
+    else:
+        made = trains.at_levels(profile, np.where(t1_map > 0, t1_map, t1).astype(np.float64))
+    return replace(made, notes=notes)
+
+
+@dataclass(frozen=True)
+class _Trains:
+    """Echo times, signals (n, m), B1 (n) or None, the pulses, and how they are to be fitted."""
+
+    times: Doubles
+    data: Doubles
+    b1: Doubles | None
+    pulses: Pulses
+    how: dict[str, Any]
+
+    def fitted(self, profile: str, t1: float, which: Any = slice(None), **how: Any) -> Estimates:
+        """Some of the voxels, which share T1 (s)."""
+        b1 = None if self.b1 is None else self.b1[which]
+        spacing, angle = float(self.times[0]), self.pulses.refocusing_angle
+        model: SignalModel = TRAIN
+        known: dict[str, Any] = {"spacing": spacing, "angle": angle, "t1": t1}
+        if profile == "sinc":
+            model, known = SLICED, {"table": _table(self.pulses, (self.times.size, spacing, t1), b1)}
+        return _fitted_train((model, known, {**self.how, **how}), self.times, self.data[which], b1)
+
+    def spoken_for(self, t1: float) -> tuple[str, tuple[str, ...]]:
+        """The slice's profile that leaves clearly less of the signals, of up to `ASKED` voxels, and that in words."""
+        size = np.max(np.abs(np.nan_to_num(self.data)), axis=1, initial=0)
+        there = np.flatnonzero(size > 0)
+        which = there[:: max(1, there.size // ASKED)]
+        if not which.size:
+            return "none", ()
+        left = {}
+        for profile in ("none", "sinc"):
+            fit = self.fitted(profile, t1, which, bootstrap=None, monitor=None).fit
+            assert fit is not None
+            left[profile] = float(np.median(np.nan_to_num(fit.residual / size[which], nan=np.inf)))
+        best = "sinc" if left["sinc"] < CLEARLY * left["none"] else "none"
+        told = " and ".join(f"{100 * share:.2g} % ({name})" for name, share in left.items())
+        return best, (f"slice profile: {best}; of the first echoes, {told} are left over",)
+
+    def at_levels(self, profile: str, t1: Doubles) -> Estimates:
+        """Voxels with a T1 (s) of their own, to a tenth."""
+        level = np.rint(np.log(np.clip(t1, SHORTEST, LONGEST)) / STEP)
+        groups = [np.flatnonzero(level == one) for one in np.unique(level)]
+        return Estimates.joined(
+            [(group, self.fitted(profile, float(np.exp(STEP * level[group[0]])), group)) for group in groups]
+        )
 
 
 def _table(pulses: Pulses, protocol: tuple[int, float, float], b1: Doubles | None) -> Lookup:
