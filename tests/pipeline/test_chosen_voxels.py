@@ -126,6 +126,7 @@ def test_a_failed_voxel_has_data_but_no_curve(recovery: Path) -> None:
 
 
 def test_the_choice_is_the_same_every_time(recovery: Path) -> None:
+    """But for the time at which it was made."""
     first = voxels(recovery)
     fit_files(
         Request(
@@ -134,7 +135,10 @@ def test_the_choice_is_the_same_every_time(recovery: Path) -> None:
         ),
         recovery / "out",
     )  # fmt: skip
-    assert voxels(recovery) == first
+    again = voxels(recovery)
+    for record in (first, again):
+        del record["Mensura"]["Created"]
+    assert again == first
 
 
 def test_angles_are_in_degrees_and_the_curve_is_at_the_voxels_b1(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from mensura.cli.flags import HelpFormatter, Parser
 from mensura.scan import ScanError
 
 DESCRIPTION = """\
-From a multi-echo gradient echo to maps of susceptibility (χ), R2*, T2* and the field, each with its
-uncertainty, and a report of how they came about.
+From MRI scans, DICOM or BIDS, to maps in physical units: susceptibility (χ), R2*, T2* and the field; T1, T2, B1, MT,
+proton density, diffusion; each with its uncertainty, and a report of how they came about.
 """
 EXAMPLES = """\
 examples:
