@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from mensura.inverse.fft import Spectrum, irfft, rfft
-from mensura.inverse.grids import double, halved, low_frequencies
+from mensura.inverse.grids import Steps, double, halved, low_frequencies, steps
 from mensura.inverse.operators import difference_spectrum
 from mensura.inverse.prox import confine
 from mensura.inverse.solvers import Solution, relative_change
+from mensura.inverse.spectra import add_scaled, combine, solve, solve_other, solve_slopes, subtract_scaled
 from mensura.inverse.variation import bend_pull, bend_step, slope_pull, slope_step
 from mensura.methods import Monitor
 
@@ -36,8 +36,8 @@ class Step(Protocol):
 
     def __call__(self, state: Array, value: Array, relax: np.float32, /) -> None: ...
 
-    def coarser(self) -> Step:
-        """The same term on voxels of twice the size."""
+    def coarser(self, by: Steps, /) -> Step:
+        """The same term on a coarser grid."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class Filtered:
     step: Step
     other: Array | None = None
 
-    def coarser(self, shape: Shape) -> Filtered:
-        """The term on voxels of twice the size, if it was made for volumes of `shape`."""
-        kernel, other = (None if k is None else low_frequencies(k, shape) for k in (self.kernel, self.other))
-        return Filtered(kernel, self.penalty, self.step.coarser(), other)
+    def coarser(self, by: Steps, shape: Shape) -> Filtered:
+        """The term on a coarser grid, if it was made for volumes of `shape`."""
+        kernels = (self.kernel, self.other)
+        kernel, other = (None if k is None else low_frequencies(k, shape, by) for k in kernels)
+        return Filtered(kernel, self.penalty, self.step.coarser(by), other)
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class Variation:
     def limit(self) -> np.float32:
         return np.float32(self.strength / self.penalty)
 
-    def coarser(self) -> Variation:
-        """The same on voxels of twice the size."""
-        return replace(self, edges=None if self.edges is None else halved(self.edges, outside=1))
+    def coarser(self, by: Steps) -> Variation:
+        """The same on a coarser grid."""
+        return replace(self, edges=None if self.edges is None else halved(self.edges, by, outside=1))
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ class Support:
     inside: NDArray[np.bool_]
     penalty: float
 
-    def coarser(self) -> Support:
-        """The voxels of twice the size that reach inside."""
-        return replace(self, inside=halved(self.inside) > 0)
+    def coarser(self, by: Steps) -> Support:
+        """The voxels of a coarser grid that reach inside."""
+        return replace(self, inside=halved(self.inside, by) > 0)
 
 
 RELAX = 1.6
@@ -103,15 +104,29 @@ def admm(
     max_iter: int = 100,
     relax: float = RELAX,
     halvings: int = 0,
+    settle: float = 1.0,
     monitor: Monitor | None = None,
 ) -> Solution:
     """Minimise Σᵢ fᵢ(Kᵢ∗x + Lᵢ∗y) + the variation of x, over volumes x of `shape` within the support, and y.
 
     Ends when ‖x − x₋₁‖ ≤ tol·‖x‖. `halvings`: how often the grid is coarsened for the start; the shape must allow it.
+    Each coarser grid ends at `settle` (0…1) times the tolerance of the one before, after 1/`settle` times as many.
     Boyd et al. 2011 (10.1561/2200000016), section 3.4.3 for the relaxation.
     """
     problem = _Problem(filters, variation, support, shape, tuple(voxel_size))
-    return _solved(problem, (tol, max_iter, relax), halvings, monitor)[0]
+    return _solved(problem, _Stop(tol, max_iter, relax, settle), halvings, monitor)[0]
+
+
+@dataclass(frozen=True)
+class _Stop:
+    tol: float
+    max_iter: int
+    relax: float
+    settle: float
+
+    def coarser(self) -> _Stop:
+        """On a coarser grid, where iterations are cheap."""
+        return replace(self, tol=self.tol * self.settle, max_iter=round(self.max_iter / self.settle))
 
 
 @dataclass(frozen=True)
@@ -123,41 +138,39 @@ class _Problem:
     voxel_size: tuple[float, ...]
 
     def coarser(self) -> _Problem:
-        """The same on voxels of twice the size."""
-        x, y, z = (n // 2 for n in self.shape)
-        filters = [f.coarser(self.shape) for f in self.filters]
-        size = tuple(2 * h for h in self.voxel_size)
-        return _Problem(filters, self.variation.coarser(), self.support.coarser(), (x, y, z), size)
+        """The same on a coarser grid."""
+        by = steps(self.voxel_size)
+        x, y, z = (n // s for n, s in zip(self.shape, by, strict=True))
+        filters = [f.coarser(by, self.shape) for f in self.filters]
+        size = tuple(s * h for h, s in zip(self.voxel_size, by, strict=True))
+        return _Problem(filters, self.variation.coarser(by), self.support.coarser(by), (x, y, z), size)
 
 
 def _solved(
-    problem: _Problem, stop: tuple[float, int, float], halvings: int, monitor: Monitor | None
+    problem: _Problem, stop: _Stop, halvings: int, monitor: Monitor | None
 ) -> tuple[Solution, _Workspace]:
     """The solution and everything it left behind."""
     work = _Workspace.allocate(problem)
     if halvings:
-        work.start(_solved(problem.coarser(), stop, halvings - 1, None)[1])
+        work.start(_solved(problem.coarser(), stop.coarser(), halvings - 1, None)[1])
     return _iterated(problem, work, stop, monitor), work
 
 
-def _iterated(
-    problem: _Problem, work: _Workspace, stop: tuple[float, int, float], monitor: Monitor | None
-) -> Solution:
+def _iterated(problem: _Problem, work: _Workspace, stop: _Stop, monitor: Monitor | None) -> Solution:
     variation = problem.variation
-    tol, max_iter, relax = stop
     x, before = np.zeros(problem.shape, np.float32), np.zeros(problem.shape, np.float32)
     history: list[float] = []
     converged = False
-    while len(history) < max_iter and not converged:
-        amount = np.float32(relax if history else 0)
+    while len(history) < stop.max_iter and not converged:
+        amount = np.float32(stop.relax if history else 0)
         _pointwise(problem.filters, work, amount)
         _in_space(variation, problem.support, work, x, amount)
         x, before = before, x
         _solve(variation, work, x)
         history.append(relative_change(x, before))
-        converged = history[-1] <= tol
+        converged = history[-1] <= stop.tol
         if monitor is not None:
-            monitor(len(history), max_iter, history[-1])
+            monitor(len(history), stop.max_iter, history[-1])
     return Solution(x, len(history), converged, tuple(history))
 
 
@@ -232,7 +245,7 @@ class _Workspace:
         return [*self.states, self.gradient_state, self.support_state, *bending]
 
     def start(self, coarse: _Workspace) -> None:
-        """Goes on from the states on voxels of twice the size."""
+        """Goes on from the states on a coarser grid."""
         for state, before in zip(self.memory(), coarse.memory(), strict=True):
             double(before, state)
 
@@ -326,80 +339,3 @@ def _solve(variation: Variation, work: _Workspace, x: Array) -> None:
     if other is not None:
         solve_other(other.right, other.inverse, other.coupling, work.x, other.y)
     irfft(work.spare, x.shape[2], x)
-
-
-@njit(cache=True, parallel=True)
-def combine(kernel: Any, x: Spectrum, other: Any, y: Any, out: Spectrum) -> None:
-    """out = kernel·x + other·y, without what is None."""
-    for i in prange(out.shape[0]):
-        for j in range(out.shape[1]):
-            for k in range(out.shape[2]):
-                s = np.complex64(0)
-                if kernel is not None:
-                    s += kernel[i, j, k] * x[i, j, k]
-                if other is not None:
-                    s += other[i, j, k] * y[i, j, k]
-                out[i, j, k] = s
-
-
-@njit(cache=True, parallel=True)
-def add_scaled(total: Spectrum, spectrum: Spectrum, multiplier: Array, scalar: np.float32) -> None:
-    """total += scalar · multiplier · spectrum."""
-    for i in prange(total.shape[0]):
-        for j in range(total.shape[1]):
-            for k in range(total.shape[2]):
-                total[i, j, k] += (scalar * multiplier[i, j, k]) * spectrum[i, j, k]
-
-
-@njit(cache=True, parallel=True)
-def subtract_scaled(total: Spectrum, multiplier: Array, spectrum: Spectrum) -> None:
-    """total −= multiplier · spectrum."""
-    for i in prange(total.shape[0]):
-        total[i] -= multiplier[i] * spectrum[i]
-
-
-@njit(cache=True, parallel=True)
-def solve(right: Spectrum, more: Spectrum, inverse: Array, x: Spectrum) -> None:
-    """x = inverse·(right + more), also written over `more`."""
-    for i in prange(x.shape[0]):
-        for j in range(x.shape[1]):
-            for k in range(x.shape[2]):
-                s = inverse[i, j, k] * (right[i, j, k] + more[i, j, k])
-                x[i, j, k] = s
-                more[i, j, k] = s
-
-
-@njit(cache=True, parallel=True)
-def solve_other(right: Spectrum, inverse: Array, cross: Array, x: Spectrum, y: Spectrum) -> None:
-    """y = inverse·right − cross·x."""
-    for i in prange(x.shape[0]):
-        y[i] = inverse[i] * right[i] - cross[i] * x[i]
-
-
-@njit(cache=True, parallel=True)
-def solve_slopes(
-    sides: Any, inverse: Array, symbols: Any, penalty: np.float32, length2: np.float32, x: Spectrum
-) -> None:
-    """x from right + more and v, the right side of the slopes, which become their solution in place.
-
-    Eᴴ E = ½ (|k|² + k kᴴ): along k and across it the slopes' normal is a number each (Sherman–Morrison).
-    """
-    right, more, v = sides
-    one, half = np.float32(1), np.float32(0.5)
-    for i in prange(x.shape[0]):
-        a = symbols[0][i]
-        for j in range(x.shape[1]):
-            b = symbols[1][j]
-            for k in range(x.shape[2]):
-                c = symbols[2][k]
-                q = abs(a) ** 2 + abs(b) ** 2 + abs(c) ** 2
-                along = np.conj(a) * v[0, i, j, k] + np.conj(b) * v[1, i, j, k] + np.conj(c) * v[2, i, j, k]
-                s = inverse[i, j, k] * (right[i, j, k] + more[i, j, k] + along / (one + length2 * q))
-                x[i, j, k] = s
-                more[i, j, k] = s
-                push = penalty * s
-                push -= half * length2 / (one + length2 * q) * (along + penalty * q * s)
-                scale = one / (penalty * (one + half * length2 * q))
-                v[0, i, j, k] = (v[0, i, j, k] + a * push) * scale
-                v[1, i, j, k] = (v[1, i, j, k] + b * push) * scale
-                v[2, i, j, k] = (v[2, i, j, k] + c * push) * scale

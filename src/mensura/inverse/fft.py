@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 Spectrum = NDArray[np.complex64]
 SLABS = 16
+LEAST = 8192
+"""Voxels of a slab at least: below, sharing the work out costs more than the work."""
 
 
 def rfft(x: NDArray[np.float32], out: Spectrum | None = None) -> Spectrum:
@@ -31,8 +33,8 @@ def rfft(x: NDArray[np.float32], out: Spectrum | None = None) -> Spectrum:
     def across(slab: slice) -> None:
         ducc0.fft.c2c(half[:, slab], axes=(0,), out=half[:, slab])
 
-    _each_slab(within, x.shape[0])
-    _each_slab(across, x.shape[1])
+    _each_slab(within, x.shape[0], x.size)
+    _each_slab(across, x.shape[1], x.size)
     return half
 
 
@@ -50,17 +52,18 @@ def irfft(spectrum: Spectrum, last_size: int, out: NDArray[np.float32] | None = 
     def within(slab: slice) -> None:
         ducc0.fft.c2r(half[slab], axes=(1, 2), lastsize=last_size, out=real[slab], forward=False, inorm=2)
 
-    _each_slab(across, spectrum.shape[1])
-    _each_slab(within, spectrum.shape[0])
+    _each_slab(across, spectrum.shape[1], real.size)
+    _each_slab(within, spectrum.shape[0], real.size)
     return real
 
 
-def _each_slab(work: Callable[[slice], None], size: int) -> None:
+def _each_slab(work: Callable[[slice], None], size: int, voxels: int) -> None:
     """The work on every slab of an axis, on as many threads as numba has."""
-    ends = [size * i // SLABS for i in range(SLABS + 1)]
+    count = min(max(voxels // LEAST, 1), SLABS)
+    ends = [size * i // count for i in range(count + 1)]
     slabs = [slice(a, b) for a, b in pairwise(ends) if b > a]
     threads = numba.get_num_threads()
-    for _ in _pool(threads).map(work, slabs) if threads > 1 else map(work, slabs):
+    for _ in _pool(threads).map(work, slabs) if min(threads, count) > 1 else map(work, slabs):
         pass
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from mensura.inverse.grids import halved
+from mensura.inverse.grids import Steps, halved
 
 Array = NDArray[np.float32]
 SQUARED, ABSOLUTE, PERIODIC = 0, 1, 2
@@ -85,17 +85,18 @@ class Misfit:
     def __call__(self, state: Array, value: Array, relax: np.float32) -> None:
         fit_data(state, value, relax, self.kind, self.data, self.weight, np.float32(self.turn))
 
-    def coarser(self) -> Misfit:
-        """The same on voxels of twice the size: data averaged by their weights, on the circle if periodic."""
+    def coarser(self, by: Steps) -> Misfit:
+        """The same on a coarser grid: data averaged by their weights, on the circle if periodic."""
         counted = np.where(np.isinf(self.weight), ONE, self.weight)
-        weight = halved(counted)
+        weight = halved(counted, by)
         if self.kind == PERIODIC:
             angle = np.float32(self.turn) * self.data
-            data = np.arctan2(halved(counted * np.sin(angle)), halved(counted * np.cos(angle))) / self.turn
+            sine, cosine = (halved(counted * f(angle), by) for f in (np.sin, np.cos))
+            data = np.arctan2(sine, cosine) / self.turn
         else:
-            total = halved(counted * self.data)
+            total = halved(counted * self.data, by)
             data = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-        return Misfit(data.astype(np.float32), halved(self.weight), self.kind, self.turn)
+        return Misfit(data.astype(np.float32), halved(self.weight, by), self.kind, self.turn)
 
 
 @njit(cache=True, parallel=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit, prange
 
+from mensura.inverse import grids
 from mensura.inverse.solvers import Solution, dot
 from mensura.methods import Monitor
 from mensura.qsm import harmonic
@@ -77,7 +78,7 @@ def _levels(inside: BoolArray, voxel_size: Sequence[float]) -> list[Level]:
     size, levels = np.asarray(voxel_size, float), list[Level]()
     while True:
         levels.append(Level(inside, (1 / size**2).astype(np.float32)))
-        steps = _steps(inside.shape, size)
+        steps = _steps(inside.shape, [float(h) for h in size])
         coarse = np.ascontiguousarray(inside[tuple(slice(None, None, s) for s in steps)])
         for axis in range(3):
             # what lies on the edge of the grid is a boundary, as on the finest grid
@@ -87,9 +88,9 @@ def _levels(inside: BoolArray, voxel_size: Sequence[float]) -> list[Level]:
         inside, size = coarse, size * steps
 
 
-def _steps(shape: Sequence[int], size: np.ndarray) -> tuple[int, int, int]:
+def _steps(shape: Sequence[int], size: Sequence[float]) -> grids.Steps:
     """By how much each axis is thinned out: 2 where it is long and its voxels are among the short ones."""
-    x, y, z = (2 if n > COARSEST and h < 1.5 * size.min() else 1 for n, h in zip(shape, size, strict=True))
+    x, y, z = (s if n > COARSEST else 1 for n, s in zip(shape, grids.steps(size), strict=True))
     return x, y, z
 
 

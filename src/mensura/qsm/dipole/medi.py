@@ -12,7 +12,7 @@ from numba import njit, prange
 
 from mensura.inverse.admm import Filtered
 from mensura.inverse.fft import crop
-from mensura.inverse.grids import halved
+from mensura.inverse.grids import Steps, halved
 from mensura.inverse.prox import Misfit
 from mensura.methods import Monitor, Tunable
 from mensura.qsm import edges as magnitude_edges
@@ -237,8 +237,8 @@ class _Even:
         here[self.region] = middle + self.keep * (here[self.region] - middle)
         return out
 
-    def coarser(self) -> _Even:
-        return replace(self, region=halved(self.region) > 0)
+    def coarser(self, by: Steps) -> _Even:
+        return replace(self, region=halved(self.region, by) > 0)
 
 
 def _uniform(region: BoolArray, strength: float, kernel: FloatArray) -> Filtered:
