@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mensura.io import nifti
 from mensura.io.bids_names import parse
@@ -21,7 +22,10 @@ from mensura.warp.resample import ORDER
 PARTNERS = {"mag": "phase", "real": "imag"}
 """Parts of a complex image, the first of which leads."""
 DIFFERENCE = ("phasediff", "magnitude2")
-SIGNAL = ("mag", "real", "imag")
+PHASES = ("phase", "phasediff", "phase1", "phase2")
+"""Parts and suffixes of images that hold phase."""
+NO_SIGNAL = (*PHASES, "UNIT1", "TB1TFL")
+"""Suffixes of images that are no signals, besides those that end in `map`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +38,12 @@ class Undistortion:
     intensity: bool = True
     known: dict[Any, Distortion] = field(default_factory=dict, repr=False)
 
-    def of(self, grid: Grid, record: Mapping[str, Any]) -> tuple[Distortion, bool]:
-        """A grid and a sidecar → where its voxels are to be fetched from, and whether within slices only.
+    def of(self, grid: Grid, frame: NDArray[np.float64]) -> tuple[Distortion, bool]:
+        """A grid and `coil_frame` → where its voxels are to be fetched from, and whether within slices only.
 
         The last one is kept: images of a set share it.
         """
         planar = self.dimensions == "2D" or grid.shape[2] == 1
-        frame = coil_frame(record["PatientPosition"], record.get("TablePosition") or (0, 0, 0))
         key = (grid.shape, np.asarray(grid.affine).tobytes(), frame.tobytes(), planar)
         if key not in self.known:
             self.known.clear()
@@ -74,14 +77,12 @@ def undistort_files(images: Sequence[Path], how: Undistortion) -> int:
     sidecars say what was done. ScanError, with nothing changed, if the sidecar of one forbids it.
     """
     records = {path: read_json(_sidecar(path)) for path in images}
-    for path, record in records.items():
-        if reason := refusal(record):
-            raise ScanError(f"{path.name}: {reason}")
+    frames = {path: _frame(path, record) for path, record in records.items()}
     for group in _groups(images, records):
         read = [nifti.read(path) for path in group]
         for other in read[1:]:
             nifti.check_same_grid(other, read[0])
-        found, planar = how.of(read[0].grid, records[group[0]])
+        found, planar = how.of(read[0].grid, frames[group[0]])
         made = corrected(read, [records[path] for path in group], found, intensity=how.intensity)
         for path, image, data in zip(group, read, made, strict=True):
             told = _told(how, found, image, records[path], planar=planar, parts=len(group))
@@ -90,13 +91,25 @@ def undistort_files(images: Sequence[Path], how: Undistortion) -> int:
     return len(images)
 
 
+def _frame(path: Path, record: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The sidecar of an image that may be corrected → `coil_frame`."""
+    if reason := refusal(record):
+        raise ScanError(f"{path.name}: {reason}")
+    if not {_part_of(path), _suffix(path)}.isdisjoint(PHASES) and record.get("Units") != "rad":
+        raise ScanError(f"{path.name}: its phase must be in radians for this; state Units: rad if it is")
+    try:
+        return coil_frame(record["PatientPosition"], record.get("TablePosition") or (0, 0, 0))
+    except ScanError as error:
+        raise ScanError(f"{path.name}: {error}") from error
+
+
 def corrected(
     images: Sequence[Image], records: Sequence[Mapping[str, Any]], found: Distortion, *, intensity: bool
 ) -> list[FloatArray]:
     """One image, or the two parts of a complex one, and their sidecars → the same, corrected.
 
-    Phase (Units: rad) without magnitude is taken as that of a signal of size 1; signals alone (Units: arbitrary) get
-    the intensity correction, maps in units of their own do not.
+    Phase (Units: rad) without magnitude is taken as that of a signal of size 1; signals alone (Units: arbitrary, or
+    not stated and no suffix of a map) get the intensity correction.
     """
     is_phase = [record.get("Units") == "rad" for record in records]
     signal = intensity and any(_is_signal(i, r) for i, r in zip(images, records, strict=True))
@@ -123,9 +136,18 @@ def _part(whole: Any, number: int, parts: int, *, phase: bool) -> Any:
 
 
 def _is_signal(image: Image, record: Mapping[str, Any]) -> bool:
-    units, named = record.get("Units"), parse(image.path.name)
-    part = named.entities.get("part") if named else None
-    return units == "arbitrary" or (units is None and part in SIGNAL)
+    units, suffix = record.get("Units"), _suffix(image.path)
+    return units == "arbitrary" or (units is None and suffix not in NO_SIGNAL and not suffix.endswith("map"))
+
+
+def _part_of(path: Path) -> str:
+    named = parse(path.name)
+    return named.entities.get("part", "") if named else ""
+
+
+def _suffix(path: Path) -> str:
+    named = parse(path.name)
+    return named.suffix if named else ""
 
 
 def _groups(images: Sequence[Path], records: Mapping[Path, Mapping[str, Any]]) -> list[tuple[Path, ...]]:

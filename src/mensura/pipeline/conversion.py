@@ -70,8 +70,8 @@ def convert(wish: Conversion) -> int:
         _show_made(console, made, found, wish)
     if not made.written:
         return 2
-    left = wish.undistortion is not None and made.undistorted < len(made.written)
-    return 1 if made.failed or found.problems or left else 0
+    in_vain = wish.undistortion is not None and made.undistorted == 0
+    return 1 if made.failed or found.problems or in_vain else 0
 
 
 def _console() -> Console:

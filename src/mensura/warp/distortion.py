@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mensura.scan import FloatArray, Grid
 from mensura.warp.harmonics import FIELDS, Doubles, Harmonics, Terms, evaluate, room
 
-STEPS = 4
-"""Of Newton's method, which finds where a slice has been excited; two are enough within a few percent."""
+STEPS = 2
+"""Of Newton's method, which finds where a slice has been excited: from 4 voxels off to less than 0.001."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ def distortion(
     to_coil = np.asarray(frame) @ grid.affine
     shift = np.empty((*grid.shape, 3), np.float32)
     determinant = np.empty(grid.shape, np.float32)
-    scaled: Doubles = to_coil / harmonics.radius
-    back: Doubles = np.linalg.inv(scaled[:3, :3])
+    scaled = np.asarray(to_coil / harmonics.radius, np.float64)
+    back = np.asarray(np.linalg.inv(scaled[:3, :3]), np.float64)
     _fill(scaled, back, harmonics.terms, STEPS if planar else 0, shift, determinant)
     return Distortion(shift, determinant)
 
