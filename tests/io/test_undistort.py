@@ -173,6 +173,13 @@ def test_what_must_not_be_corrected_stays_as_it_is(what: str, grad: Path, tmp_pa
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+def test_parts_on_different_grids_are_refused(grad: Path, tmp_path: Path) -> None:
+    paths = [put(tmp_path, name, np.ones(GRID.shape)) for name in PAIRS["real and imaginary part"]]
+    nifti.write(paths[1], np.ones((26, 28, 20)), GRID.with_shape((26, 28, 20)))
+    with pytest.raises(ScanError, match="lie on different grids"):
+        undistort_files(paths, Undistortion(read_coil(grad)))
+
+
 def test_twice_is_refused(grad: Path, tmp_path: Path) -> None:
     path = put(tmp_path, "sub-01_T1w", np.abs(signal()))
     undistort_files([path], Undistortion(read_coil(grad)))

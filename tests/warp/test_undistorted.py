@@ -174,6 +174,14 @@ def test_magnitude_gets_no_negative_values_beside_edges(found: Distortion) -> No
     assert undistorted(box - 1, found).min() < -2
 
 
+def test_what_is_not_finite_counts_as_zero(found: Distortion) -> None:
+    image = np.ones(GRID.shape, np.float32)
+    image[20, 20, 20] = 0
+    holed = image.copy()
+    holed[20, 20, 20] = np.nan
+    np.testing.assert_array_equal(undistorted(holed, found), undistorted(image, found))
+
+
 @pytest.mark.parametrize("shape", [(1, 6, 7), (2, 3, 40), (5, 5, 1)])
 def test_thin_images_are_mirrored_at_their_edges(shape: tuple[int, int, int]) -> None:
     image = np.full(shape, 3, np.float32)

@@ -15,7 +15,7 @@ from mensura.warp.harmonics import MOST, Harmonics
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
 RADIUS = re.compile(rf"^\s*({NUMBER})\s*m\s*=\s*R0\b")
 MODE = re.compile(r"^\s*(\d+)\s*=\s*CoSyMode")
-TERM = re.compile(rf"^\s*\d+\s+([AB])\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)\s+({NUMBER})\s+([xyzXYZ])\s*$")
+TERM = re.compile(rf"^\s*\d+\s+([AB])\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)\s+({NUMBER})\s+([xyzXYZ])(?:\s.*)?$")
 LIKE_TERM = re.compile(r"^\s*\d+\s+[AB]\b|^\s*[AB]\s*\(")
 """The start of a line that is meant as a coefficient."""
 RADII = (0.05, 0.6)

@@ -78,10 +78,11 @@ def undistort_files(images: Sequence[Path], how: Undistortion) -> int:
     """
     records = {path: read_json(_sidecar(path)) for path in images}
     frames = {path: _frame(path, record) for path, record in records.items()}
-    for group in _groups(images, records):
+    groups = _groups(images)
+    for group in groups:
+        _check_grids(group)
+    for group in groups:
         read = [nifti.read(path) for path in group]
-        for other in read[1:]:
-            nifti.check_same_grid(other, read[0])
         found, planar = how.of(read[0].grid, frames[group[0]])
         made = corrected(read, [records[path] for path in group], found, intensity=how.intensity)
         for path, image, data in zip(group, read, made, strict=True):
@@ -95,7 +96,7 @@ def _frame(path: Path, record: Mapping[str, Any]) -> NDArray[np.float64]:
     """The sidecar of an image that may be corrected → `coil_frame`."""
     if reason := refusal(record):
         raise ScanError(f"{path.name}: {reason}")
-    if not {_part_of(path), _suffix(path)}.isdisjoint(PHASES) and record.get("Units") != "rad":
+    if not _kinds(path).isdisjoint(PHASES) and record.get("Units") != "rad":
         raise ScanError(f"{path.name}: its phase must be in radians for this; state Units: rad if it is")
     try:
         return coil_frame(record["PatientPosition"], record.get("TablePosition") or (0, 0, 0))
@@ -136,21 +137,26 @@ def _part(whole: Any, number: int, parts: int, *, phase: bool) -> Any:
 
 
 def _is_signal(image: Image, record: Mapping[str, Any]) -> bool:
-    units, suffix = record.get("Units"), _suffix(image.path)
-    return units == "arbitrary" or (units is None and suffix not in NO_SIGNAL and not suffix.endswith("map"))
+    kinds = _kinds(image.path)
+    is_map = not kinds.isdisjoint(NO_SIGNAL) or any(kind.endswith("map") for kind in kinds)
+    return record.get("Units") == "arbitrary" or ("Units" not in record and not is_map)
 
 
-def _part_of(path: Path) -> str:
+def _kinds(path: Path) -> set[str]:
+    """The part and the suffix that an image's name tells."""
     named = parse(path.name)
-    return named.entities.get("part", "") if named else ""
+    return {named.entities.get("part", ""), named.suffix} if named else set()
 
 
-def _suffix(path: Path) -> str:
-    named = parse(path.name)
-    return named.suffix if named else ""
+def _check_grids(group: Sequence[Path]) -> None:
+    first, *others = (nifti.read_grid(path) for path in group)
+    if not all(nifti.alike(other, first) for other in others):
+        raise ScanError(
+            f"{group[0].name} and {group[1].name} lie on different grids; give images of the same scan"
+        )
 
 
-def _groups(images: Sequence[Path], records: Mapping[Path, Mapping[str, Any]]) -> list[tuple[Path, ...]]:
+def _groups(images: Sequence[Path]) -> list[tuple[Path, ...]]:
     """Images that are parts of one complex image, the leading part first; others alone."""
     left = dict.fromkeys(images)
     groups: list[tuple[Path, ...]] = []

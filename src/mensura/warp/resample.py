@@ -20,13 +20,14 @@ def undistorted(signal: NDArray[Any], found: Distortion, *, intensity: bool = Tr
 
     Each voxel is fetched from where `found` says, by a spline of order `ORDER` through real and imaginary part; with
     `intensity`, it is multiplied by the determinant there. Voxels whose place is outside of the image, or where the
-    image folds (determinant 0 or less), are 0. A real image without negative values gets none beside its edges.
+    image folds (determinant 0 or less), are 0; what is not finite counts as 0. A real image without negative values
+    gets none beside its edges.
     """
     kind = np.complex64 if np.iscomplexobj(signal) else np.float32
     made = np.empty(signal.shape, kind)
     factor = found.determinant if intensity else np.where(found.determinant > 0, np.float32(1), np.float32(0))
     _sample(_coefficients(signal, kind), found.shift, factor, ORDER, made)
-    if kind is np.float32 and signal.min() >= 0:
+    if kind is np.float32 and not np.any(signal < 0):
         np.maximum(made, 0, out=made)
     return made
 
@@ -36,7 +37,7 @@ def _coefficients(signal: NDArray[Any], kind: type) -> NDArray[Any]:
     from scipy.ndimage import spline_filter1d
 
     double = np.complex128 if kind is np.complex64 else np.float64
-    made = signal.astype(double)
+    made = np.nan_to_num(signal.astype(double), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     for axis in range(3):
         made = spline_filter1d(made, order=ORDER, axis=axis, output=double, mode="mirror")
     return made.astype(kind)
