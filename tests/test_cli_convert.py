@@ -61,6 +61,14 @@ def test_a_plan_is_edited(dicom: Path, tmp_path: Path) -> None:
     assert "not in the plan" in next((out / "code").iterdir()).read_text()
 
 
+def test_coefficients_of_gradients_are_for_dicom(
+    small_head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flag = ["--gradient-coefficients", str(tmp_path / "coil.grad")]
+    assert main(["run", str(small_head), str(tmp_path / "maps"), "participant", *flag]) == 2
+    assert "is for DICOM" in capsys.readouterr().err
+
+
 WRONG = {
     "an action": ("\tconvert\t", "\tperhaps\t", "none of convert"),
     "a name elsewhere": ("sub-01/anat/sub-01_inv-1", "../sub-01/anat/sub-01_inv-1", "no name of a BIDS image"),

@@ -17,7 +17,7 @@ WORDS = {"scan", "methods"}
 """The vocabulary that every room may speak."""
 
 LEVEL = {
-    **dict.fromkeys(("scan", "methods", "inverse", "fit", "score"), 0),
+    **dict.fromkeys(("scan", "methods", "inverse", "warp", "fit", "score"), 0),
     **dict.fromkeys(("mask", "qmri", "qsm", "motion", "io"), 1),
     **dict.fromkeys(("phantom", "pipeline", "report"), 2),
     "cli": 3,

@@ -19,7 +19,7 @@ __version__ = _version("mensura")
 _os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _RECORDS = ("GradientEcho", "Grid", "ScanError", "Volume")
-_ROOMS = ("inverse", "io", "mask", "phantom", "pipeline", "qmri", "report", "scan", "score")
+_ROOMS = ("inverse", "io", "mask", "phantom", "pipeline", "qmri", "report", "scan", "score", "warp")
 
 
 class _QsmRoom(_ModuleType):

@@ -125,6 +125,18 @@ def test_what_a_protocol_is_to_be_minded_for(
     assert says in texts(one, "look")
 
 
+@pytest.mark.parametrize(
+    ("how", "words"), [("3D", "in all directions"), ("2D", "in the plane"), ("none", "none")]
+)
+def test_a_correction_of_our_own_counts_before_the_scanners_words(
+    dataset: Path, how: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"GradientDistortionCorrection": how, "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}
+    edit(dataset, "*_VFA.json", lambda record: record.update(told))
+    said = texts(checked(dataset, capsys)["VFA"], "good")
+    assert f"correction of the gradients' nonlinearity: {words}" in said
+
+
 def test_mixed_corrections_within_a_series(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kinds = {"1": ["ORIGINAL", "PRIMARY", "M", "ND"], "2": ["ORIGINAL", "PRIMARY", "M", "NORM", "DIS2D"]}
     for number, kind in kinds.items():

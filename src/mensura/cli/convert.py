@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mensura.cli.flags import Parser
+
+if TYPE_CHECKING:
+    from mensura.io.undistort import Undistortion
 
 USAGE = "mensura convert DICOM BIDS_DIR [options]"
 CONVERT = """\
@@ -18,6 +22,7 @@ examples:
   mensura convert patient7.zip /data/bids --participant-label 07 --session-label 2
   mensura convert /data/dicom /data/bids --plan-only plan.tsv      # edit plan.tsv, then
   mensura convert /data/dicom /data/bids --plan plan.tsv
+  mensura convert /data/dicom /data/bids --gradient-coefficients coeff_AS82.grad
 """
 
 
@@ -38,7 +43,41 @@ def fill(command: Parser) -> None:
         "--keep-uids", action="store_true", help="write identifiers of study and series into the sidecars"
     )
     command.add_argument("--force", action="store_true", help="replace what is there of these participants")
+    fill_gradients(command)
     command.set_defaults(action=_convert)
+
+
+def fill_gradients(command: Parser) -> None:
+    """Flags for correcting the gradients' nonlinearity while DICOM is converted."""
+    group = command.add_argument_group("nonlinearity of the gradients")
+    group.add_argument(
+        "--gradient-coefficients",
+        type=Path,
+        metavar="GRAD",
+        help="correct images from DICOM that the scanner did not, by this coefficient file (.grad) of its coil",
+    )
+    group.add_argument(
+        "--gradient-correction",
+        choices=("3D", "2D"),
+        default="3D",
+        help="in all directions, or within each slice: for slices with wide gaps (default: 3D)",
+    )
+    group.add_argument(
+        "--keep-intensities",
+        action="store_true",
+        help="correct the geometry alone, not the brightness where the image was stretched or compressed",
+    )
+
+
+def undistortion(arguments: argparse.Namespace) -> Undistortion | None:
+    """What these flags ask for."""
+    from mensura.io.coil_file import read_coil
+    from mensura.io.undistort import Undistortion
+
+    if arguments.gradient_coefficients is None:
+        return None
+    coil = read_coil(arguments.gradient_coefficients)
+    return Undistortion(coil, arguments.gradient_correction, not arguments.keep_intensities)
 
 
 def _convert(arguments: argparse.Namespace) -> int:
@@ -55,5 +94,6 @@ def _convert(arguments: argparse.Namespace) -> int:
             arguments.plan_only,
             arguments.keep_uids,
             arguments.force,
+            undistortion=undistortion(arguments),
         )
     )

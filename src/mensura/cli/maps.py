@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mensura.cli.convert import fill_gradients, undistortion
 from mensura.cli.flags import METAVARS, Parser, described
 from mensura.pipeline.presets import PRESET, PRESETS
 from mensura.scan import ScanError
@@ -68,6 +69,7 @@ def fill_run(command: Parser) -> None:
     )
     command.add_argument("--session-label", nargs="+", default=[], metavar="1", help="only these sessions")
     command.set_defaults(action=_run, only="")
+    fill_gradients(command)
     _fill_common(command)
 
 
@@ -195,6 +197,10 @@ def _from_dicom(arguments: argparse.Namespace) -> int | None:
 
     source, target = arguments.bids_dir, arguments.out_dir / "bids"
     if not holds_dicom(source):
+        if arguments.gradient_coefficients is not None:
+            raise ScanError(
+                f"--gradient-coefficients is for DICOM, and {source} is none; correct when converting it"
+            )
         return 0
     arguments.bids_dir = target
     if (target / "dataset_description.json").is_file():
@@ -206,7 +212,8 @@ def _from_dicom(arguments: argparse.Namespace) -> int | None:
     labels = Labels(arguments.participant_label, arguments.session_label)
     does = "would be" if arguments.dry_run else "is"
     print(f"{source} is DICOM: it {does} converted into {target}, then mapped", file=sys.stderr)
-    code = convert(Conversion(source, target, labels, show_only=arguments.dry_run))
+    how = undistortion(arguments)
+    code = convert(Conversion(source, target, labels, show_only=arguments.dry_run, undistortion=how))
     if code == 2:
         raise ScanError(f"nothing of {source} was converted; see above")
     return None if arguments.dry_run else code

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from mensura.io import bids, nifti
 from mensura.io.acquisition import merge
 from mensura.io.bids_series import ImageSeries
+from mensura.io.dicom.sidecar import CORRECTIONS
 from mensura.io.phase_scale import to_radians
 from mensura.pipeline import dataset_fits, fit_rules
 from mensura.qmri.models import MODELS
@@ -26,8 +27,8 @@ STEEP = 0.1
 """ppm/mm: how steep the field becomes in the brain, above the sinuses (about 300 µT/m at 3 T)."""
 FAINT_PHASE = 0.5
 """rad that 0.1 ppm should make by the last echo."""
-NONLINEARITY = {"ND": "none", "DIS2D": "in the plane", "DIS3D": "in all directions"}
-"""How scanners say in ImageType that the gradients' nonlinearity was corrected."""
+NONLINEARITY = {"none": "none", "2D": "in the plane", "3D": "in all directions"}
+"""How sidecars of `mensura convert` say that the gradients' nonlinearity was corrected."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,9 @@ def _filters(records: Sequence[Record]) -> Iterator[Finding]:
 
 def _correction(record: Record) -> str:
     """How the gradients' nonlinearity was corrected, in words; "" where it is not told."""
-    kinds = [words for word, words in NONLINEARITY.items() if word in _image_type(record)]
+    stored = [kind for word, kind in CORRECTIONS.items() if word in _image_type(record)]
+    kinds = [str(record.get("GradientDistortionCorrection")), *stored]
+    kinds = [NONLINEARITY[kind] for kind in kinds if kind in NONLINEARITY]
     told = record.get("NonlinearGradientCorrection")
     return kinds[0] if kinds else "" if told is None else ("applied" if told else "none")
 

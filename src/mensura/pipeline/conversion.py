@@ -19,6 +19,7 @@ from mensura.io.dicom.plan import CONVERT, FAULTY, Labels, Row, planned, replaye
 from mensura.io.dicom.plan import write as write_plan
 from mensura.io.dicom.privacy import UIDS
 from mensura.io.dicom.reading import Contents, contents
+from mensura.io.undistort import Undistortion
 from mensura.scan import ScanError
 
 WIDE = 200
@@ -30,7 +31,7 @@ STYLES = {CONVERT: "green", FAULTY: "red", "unknown": "yellow", "ignored": "dim"
 @dataclass(frozen=True)
 class Conversion:
     """What is to be converted, where to, under which labels; `plan` is replayed, `plan_only` written instead;
-    with `show_only` nothing is written at all."""
+    with `show_only` nothing is written at all; `undistortion` corrects the gradients' nonlinearity."""
 
     source: Path
     out_dir: Path
@@ -40,6 +41,7 @@ class Conversion:
     keep_uids: bool = False
     force: bool = False
     show_only: bool = False
+    undistortion: Undistortion | None = None
 
 
 def convert(wish: Conversion) -> int:
@@ -68,7 +70,8 @@ def convert(wish: Conversion) -> int:
         _show_made(console, made, found, wish)
     if not made.written:
         return 2
-    return 1 if made.failed or found.problems else 0
+    in_vain = wish.undistortion is not None and made.undistorted == 0
+    return 1 if made.failed or found.problems or in_vain else 0
 
 
 def _console() -> Console:
@@ -84,6 +87,7 @@ def _carried_out(wish: Conversion, rows: Sequence[Row], found: Contents, bar: _b
         plan=partial(to_text, described=found.descriptions),
         keep_uids=wish.keep_uids,
         force=wish.force,
+        undistortion=wish.undistortion,
         tell=lambda row: bar(visible=True, description=row.name.rsplit("/", 1)[-1], total=None),
     )
     bar(visible=False)
@@ -197,6 +201,10 @@ def _show_made(console: Console, made: Made, found: Contents, wish: Conversion) 
         say(f"not recorded by the scanner: {', '.join(lacking)}")
     removed = [*found.identifiers, *_only(made.removed, found), *(() if wish.keep_uids else UIDS)]
     say(f"left out of the BIDS files, since it may identify a person: {', '.join(removed)}")
+    if wish.undistortion is not None:
+        say(
+            f"{made.undistorted} images were corrected for the gradients' nonlinearity ({wish.undistortion.coil.name})"
+        )
     apart = max(made.farthest, 1e-6)
     say(
         f"{len(made.written)} images are in {wish.out_dir}, each within {apart:.0e} mm of where DICOM puts it"

@@ -18,6 +18,7 @@ FIELDS = (
         "MRTransmitCoilSequence",
         "CoilCombinationMethod",
         "NonlinearGradientCorrection",
+        "GradientDistortionCorrection",
         "B0ShimmingTechnique",
     ),
     *("PulseSequenceType", "MRAcquisitionType", "ScanningSequence", "SequenceVariant", "SpoilingType"),

@@ -24,6 +24,7 @@ from mensura.io.dicom.staging import converted
 from mensura.io.files import read_bytes, read_json, write_json, write_text
 from mensura.io.nifti import Image
 from mensura.io.phase_scale import to_radians
+from mensura.io.undistort import Undistortion, undistort_files
 from mensura.scan import ScanError
 
 README = """# Converted from DICOM
@@ -34,13 +35,15 @@ Made by mensura and dcm2niix. What became of each series stands in `code/`.
 
 @dataclass
 class Made:
-    """What was written, what was not and why, the sidecar fields that were removed and those that nobody recorded."""
+    """What was written, what was not and why, the sidecar fields that were removed and those that nobody recorded;
+    how many images were undistorted."""
 
     rows: list[Row] = field(default_factory=list)
     removed: dict[str, None] = field(default_factory=dict)
     lacking: dict[str, list[str]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     farthest: float = 0.0
+    undistorted: int = 0
 
     @property
     def failed(self) -> list[Row]:
@@ -58,12 +61,14 @@ def write_dataset(
     plan: Callable[[Sequence[Row]], str],
     keep_uids: bool = False,
     force: bool = False,
+    undistortion: Undistortion | None = None,
     tell: Callable[[Row], None] = lambda row: None,
 ) -> Made:
     """Rows → images and sidecars in a BIDS dataset, new or there already; `plan` makes the text that goes into code/.
 
-    A set of which one image fails is left out as a whole. ScanError where the folder holds something else, or
-    images of these participants, unless `force`.
+    A set of which one image fails is left out as a whole. With `undistortion`, sets are corrected for the nonlinearity
+    of the gradients; one that must not be stays as it is, with a remark. ScanError where the folder holds something
+    else, or images of these participants, unless `force`.
     """
     out_dir = Path(out_dir).absolute()
     places = sorted({_place(row) for row in rows if row.action == CONVERT})
@@ -76,7 +81,10 @@ def write_dataset(
             return _image(row, work, made, keep_uids)
 
         for _, members in groupby(sorted(rows, key=lambda row: row.group), key=lambda row: row.group):
-            made.rows += _set(list(members), write)
+            rows_made = _set(list(members), write)
+            made.rows += rows_made
+            if undistortion is not None:
+                _undistort(rows_made, work, made, undistortion)
         if made.written:
             _publish(work, out_dir, sorted({_place(row) for row in made.written}))
             write_text(out_dir / "code" / f"mensura-convert_{_label(places)}.tsv", plan(made.rows))
@@ -98,6 +106,15 @@ def _set(rows: list[Row], write: Callable[[Row], list[Path]]) -> list[Row]:
             replace(r, action=FAULTY, note=f"{error}; {r.note}") if r.action == CONVERT else r for r in rows
         ]
     return rows
+
+
+def _undistort(rows: Sequence[Row], work: Path, made: Made, how: Undistortion) -> None:
+    """The images of one set, all or none."""
+    images = [work / f"{row.name}.nii.gz" for row in rows if row.action == CONVERT]
+    try:
+        made.undistorted += undistort_files(images, how)
+    except ScanError as error:
+        made.remarks.append(f"the gradients' nonlinearity was not corrected: {error}")
 
 
 def _image(row: Row, work: Path, made: Made, keep_uids: bool) -> list[Path]:
