@@ -54,6 +54,11 @@ class Stack:
         return len(self.volumes)
 
     @cached_property
+    def b_values(self) -> tuple[float, ...]:
+        """Of its volumes, s/mm²."""
+        return tuple(volume[0].b_value for volume in self.volumes)
+
+    @cached_property
     def place(self) -> tuple[Any, ...]:
         """What images of one set share: matrix, pixels and where they lie, to a hundredth of a millimetre or so."""
         if self.home:
@@ -121,7 +126,6 @@ def _apart(frame: Frame) -> tuple[Any, ...]:
         frame.transfer,
         frame.corrected,
         frame.normalised,
-        frame.b_value,
         frame.image_type if frame.kind == "made" else (),
         frame.shape,
         _rounded(frame.spacing, 4),

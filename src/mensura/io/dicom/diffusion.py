@@ -1,0 +1,54 @@
+"""The tables of a diffusion-weighted image: taken from the converter, and held against the headers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mensura.io.dicom.stacks import Stack
+from mensura.scan import ScanError
+
+APART = 0.1
+"""Part by which b-values may differ from those of the headers, which round them."""
+
+
+def tables(stack: Stack, path: Path) -> tuple[dict[str, str], list[str]]:
+    """A stack and its converted image → the text of .bval and .bvec by extension, and what is to be said of them.
+
+    Images that are all without weighting have zeros. ScanError where the converter found no b-values, or other numbers
+    of them than the image has volumes.
+    """
+    count, name = stack.times, f"series {stack.series.number}"
+    rows = {end: _rows(path.with_suffix(end)) for end in (".bval", ".bvec")}
+    if not rows[".bval"] and not any(stack.b_values):
+        return {".bval": _text([[0.0] * count]), ".bvec": _text([[0.0] * count] * 3)}, []
+    if not rows[".bval"]:
+        raise ScanError(
+            f"{name}: dcm2niix found no b-values; export the series again with its private attributes"
+        )
+    for end, numbers in rows.items():
+        found = sorted({len(row) for row in numbers})
+        if numbers and found != [count]:
+            raise ScanError(
+                f"{name}: dcm2niix wrote {found[0]} numbers into its {end} for {count} volumes; look at these files"
+            )
+    remarks = [] if rows[".bvec"] else ["no header tells its directions, so that it has no .bvec"]
+    wrong = [
+        b
+        for b, own in zip(rows[".bval"][0], stack.b_values, strict=True)
+        if abs(b - own) > APART * max(own, 50)
+    ]
+    if any(stack.b_values) and wrong:
+        remarks.append(
+            f"the b-value {wrong[0]:g} of dcm2niix is not that of the header; check the .bval file"
+        )
+    return {end: _text(numbers) for end, numbers in rows.items() if numbers}, remarks
+
+
+def _rows(path: Path) -> list[list[float]]:
+    if not path.is_file():
+        return []
+    return [[float(word) for word in line.split()] for line in path.read_text().splitlines() if line.strip()]
+
+
+def _text(rows: list[list[float]]) -> str:
+    return "".join(" ".join(f"{number:.8g}" for number in row) + "\n" for row in rows)
