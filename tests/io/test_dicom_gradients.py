@@ -22,9 +22,11 @@ from pydicom.dataset import Dataset
 
 from mensura.cli import main
 from mensura.io import nifti
+from mensura.io.dicom.diffusion import tables
 from mensura.io.dicom.plan import Labels, Row, planned
 from mensura.io.dicom.reading import contents
 from mensura.io.files import read_json
+from mensura.scan import ScanError
 
 EPI = {"ScanningSequence": ["EP"], "SequenceVariant": "SK", "MRAcquisitionType": "2D", "EchoTime": 60}
 B_VALUES = (0, 1000, 1000, 500)
@@ -199,13 +201,34 @@ def test_the_trace_among_the_directions_of_philips_is_set_apart(tmp_path: Path) 
     assert {(row.action, row.stack.times) for row in rows} == {("convert", 4), ("ignored", 1)}
 
 
-def test_directions_that_no_header_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    images = weighted("standard", pixels())
+@pytest.mark.parametrize("vendor", ["standard", "siemens", "ge"])
+def test_directions_that_no_header_tells(
+    vendor: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of GE, the converter then gives up the b-values as well."""
+    images = weighted(vendor, pixels())
     for one in images:
-        del one.DiffusionGradientOrientation
+        for tag in ("DiffusionGradientOrientation", 0x0019100E, 0x001910BB, 0x001910BC, 0x001910BD):
+            if tag in one:
+                del one[tag]
     folder = converted(save(tmp_path / "d", images)) / "dwi"
     np.testing.assert_array_equal(table(folder / "sub-01_dwi.bval"), [B_VALUES])
-    assert not (folder / "sub-01_dwi.bvec").exists() or not table(folder / "sub-01_dwi.bvec").any()
+    assert not table(folder / "sub-01_dwi.bvec").any()
+    assert "no header tells its directions" in capsys.readouterr().err
+
+
+def test_a_table_of_another_length_is_refused(tmp_path: Path) -> None:
+    with contents(save(tmp_path / "d", weighted("siemens", pixels()))) as found:
+        (stack,) = found.stacks
+    path = tmp_path / "image.nii"
+    path.with_suffix(".bval").write_text("0 1000 1000\n")
+    with pytest.raises(ScanError, match=r"3 numbers into its \.bval for 4 volumes"):
+        tables(stack, path)
+    path.with_suffix(".bval").write_text("0 1000 1000 700\n")
+    assert "the b-value 700 of dcm2niix is not that of the header" in tables(stack, path)[1][0]
+    path.with_suffix(".bval").unlink()
+    with pytest.raises(ScanError, match="found no b-values"):
+        tables(stack, path)
 
 
 def csa(**values: int) -> bytes:

@@ -249,4 +249,6 @@ def test_mosaics_lie_where_the_siemens_header_puts_them(tmp_path: Path) -> None:
     (source / "1.dcm").write_bytes((folder / "1.dcm").read_bytes())
     (path,) = converted(source).values()
     assert nifti.read(path).grid.shape == (36, 36, 48)
-    assert path.with_name("sub-01_dwi.bval").read_text() == "0\n", "a volume without weighting has its tables too"
+    assert path.with_name("sub-01_dwi.bval").read_text() == "0\n", (
+        "a volume without weighting has its tables too"
+    )

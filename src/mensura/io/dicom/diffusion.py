@@ -9,6 +9,8 @@ from mensura.scan import ScanError
 
 APART = 0.1
 """Part by which b-values may differ from those of the headers, which round them."""
+LEAST = 50
+"""s/mm²: of smaller b-values, the part of this."""
 
 
 def tables(stack: Stack, path: Path) -> tuple[dict[str, str], list[str]]:
@@ -31,17 +33,23 @@ def tables(stack: Stack, path: Path) -> tuple[dict[str, str], list[str]]:
             raise ScanError(
                 f"{name}: dcm2niix wrote {found[0]} numbers into its {end} for {count} volumes; look at these files"
             )
-    remarks = [] if rows[".bvec"] else ["no header tells its directions, so that it has no .bvec"]
-    wrong = [
-        b
-        for b, own in zip(rows[".bval"][0], stack.b_values, strict=True)
-        if abs(b - own) > APART * max(own, 50)
-    ]
-    if any(stack.b_values) and wrong:
+    b_values, remarks = rows[".bval"][0], []
+    if any(stack.b_values) and not any(b_values):
+        rows[".bval"] = [list(stack.b_values)]
+        remarks.append("its b-values are those of the headers, for dcm2niix had none")
+    elif any(stack.b_values) and (
+        wrong := [b for b, own in zip(b_values, stack.b_values, strict=True) if _apart(b, own)]
+    ):
         remarks.append(
             f"the b-value {wrong[0]:g} of dcm2niix is not that of the header; check the .bval file"
         )
+    if not any(map(any, rows[".bvec"])):
+        remarks.append("no header tells its directions: no tensor can be fitted")
     return {end: _text(numbers) for end, numbers in rows.items() if numbers}, remarks
+
+
+def _apart(b: float, own: float) -> bool:
+    return abs(b - own) > APART * max(own, LEAST)
 
 
 def _rows(path: Path) -> list[list[float]]:
