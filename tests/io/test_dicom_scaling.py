@@ -70,6 +70,57 @@ def test_mixed_magnitude_and_phase_in_one_file_of_siemens_xa(shared_data: Path, 
             ).get(key)
 
 
+XA_PARTS: dict[str, tuple[str, str, tuple[float, float]]] = {
+    "mag": ("M", "MAGNITUDE", (1, 0)),
+    "phase": ("P", "PHASE", (2, -4096)),
+    "real": ("R", "REAL", (1, -2048)),
+    "imag": ("I", "IMAGINARY", (1, -2048)),
+}
+"""Word of the frame type, of the complex component, and rescaling, of each part."""
+
+
+def xa_file(template: Path, parts: tuple[str, ...], pixels: np.ndarray) -> Dataset:
+    """A multi-frame file as of Siemens XA: frames (echo, part, slice, row, column), in that order."""
+    data = dcmread(template)
+    groups, frames = data.PerFrameFunctionalGroupsSequence, []
+    for echo, part, z in np.ndindex(pixels.shape[:3]):
+        group = copy.deepcopy(groups[z])
+        letter, component, rescale = XA_PARTS[parts[part]]
+        group.MREchoSequence[0].EffectiveEchoTime = 4.0 * (echo + 1)
+        kind = group.MRImageFrameTypeSequence[0]
+        kind.FrameType, kind.ComplexImageComponent = ["ORIGINAL", "PRIMARY", letter, "NONE"], component
+        group[0x002111FE].value[0][0x00211175].value = ["ORIGINAL", "PRIMARY", letter, "DIS2D"]
+        transformation = group.PixelValueTransformationSequence[0]
+        transformation.RescaleSlope, transformation.RescaleIntercept = rescale
+        group.FrameContentSequence[0].DimensionIndexValues = [1, z + 1, 1 + part + echo * len(parts)]
+        frames.append(group)
+    data.PerFrameFunctionalGroupsSequence, data.NumberOfFrames = frames, len(frames)
+    data.Rows, data.Columns = pixels.shape[3:]
+    data.ComplexImageComponent, data.ImageType = "MIXED", ["ORIGINAL", "PRIMARY", "M", "NONE"]
+    data.PixelData = pixels.astype("<u2").tobytes()
+    return data
+
+
+@pytest.mark.parametrize("parts", [("mag", "phase"), ("real", "imag"), ("mag", "real", "imag")])
+def test_echoes_and_complex_parts_in_one_file_of_siemens_xa(
+    parts: tuple[str, ...], shared_data: Path, tmp_path: Path
+) -> None:
+    template = min((shared_data / "siemens_fieldmap_dicom" / "xa30_enhanced").rglob("*.dcm"))
+    pixels = np.random.default_rng(3).integers(1, 4095, (3, len(parts), 5, 16, 20))
+    pixels[..., 0, 0], pixels[..., 0, 1] = 0, 4095
+    (tmp_path / "d").mkdir()
+    xa_file(template, parts, pixels).save_as(tmp_path / "d" / "mixed.dcm")
+    made = converted(tmp_path / "d")
+    assert set(made) == {f"echo-{e}_part-{part}_MEGRE" for e in (1, 2, 3) for part in parts}
+    for (echo, part), _ in np.ndenumerate(np.empty((3, len(parts)))):
+        slope, intercept = XA_PARTS[parts[part]][2]
+        expected = pixels[echo, part] * slope + intercept
+        path = made[f"echo-{echo + 1}_part-{parts[part]}_MEGRE"]
+        _assert_slices(nifti.read(path), expected * (np.pi / 4096 if parts[part] == "phase" else 1), 1e-3)
+        record = read_json(path.with_name(path.name.replace(".nii.gz", ".json")))
+        assert record["EchoTime"] == pytest.approx(0.004 * (echo + 1))
+
+
 @pytest.fixture
 def enhanced(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     """The header of a real multi-frame file of Philips with magnitude and phase frames of two echoes; its frames
@@ -211,15 +262,19 @@ def test_phase_comes_out_in_radians_with_its_sign(vendor: str, tmp_path: Path) -
         assert read_json(path.with_name(path.name.replace(".nii.gz", ".json")))["Units"] == "rad"
 
 
-def test_chopped_complex_images_of_ge_come_out_as_the_phase_they_are(tmp_path: Path) -> None:
-    """Real and imaginary parts that change their sign from slice to slice, as GE stores them, with the sign of the
-    phase as the scanner has it: kept in BIDS, made level before maps are made."""
+@pytest.mark.parametrize("stored", ["real and imaginary", "phase"])
+def test_chopped_images_of_ge_come_out_as_the_phase_they_are(stored: str, tmp_path: Path) -> None:
+    """Images that change their sign from slice to slice, as GE stores them, with the sign of the phase as the scanner
+    has it: kept in BIDS, made level before maps are made."""
     z, y, x = np.meshgrid(np.arange(12), np.arange(24), np.arange(32), indexing="ij")
     images, phases = [], []
     for te in (5, 10):
         phases.append(te * (0.05 * (z - 5) + 0.02 * (y - 12) - 0.01 * (x - 16)))
         signal = 900 * np.exp(1j * phases[-1]) * (-1) ** z
-        for number, part in ((2, signal.real), (3, signal.imag)):
+        parts = {2: signal.real, 3: signal.imag}
+        if stored == "phase":
+            parts = {0: np.abs(signal), 1: 1000 * np.angle(signal)}
+        for number, part in parts.items():
             ge = {**GE, "private": {**GE_PHASE, 0x0043102F: ("SS", number)}}
             images += [image(n, EchoTime=te, pixels=np.rint(part[n]).astype(int), **ge) for n in range(12)]
     converted(save(tmp_path / "d", images))

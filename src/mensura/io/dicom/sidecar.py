@@ -38,8 +38,11 @@ def sidecar(
     known = SEQUENCES.get(rule.suffix, SEQUENCES.get(rule.family)) if rule is not None else None
     kind = {"PulseSequenceType": known} if known else {}
     record = {**kind, **stack.series.record, **converted, **of_headers(stack, rule), **fields}
-    if "EchoTime1" in record:
-        record.pop("EchoTime", None)
+    difference = "EchoTime1" in fields or (
+        rule is not None and rule.suffix == "phasediff" and stack.kind == "phase"
+    )
+    for key in ("EchoTime",) if difference and "EchoTime1" in record else ("EchoTime1", "EchoTime2"):
+        record.pop(key, None)
     if rule is not None and rule.family == PLANAR:
         record["RepetitionTime"] = converted.get("RepetitionTime", record.get("RepetitionTime"))
     elif EXCITATION in record or PREPARATION in record:
