@@ -4,10 +4,12 @@ as dcm2niix reads them and vendors' documents describe them; two real images of 
 from __future__ import annotations
 
 import gzip
+import importlib
 import shutil
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from dicom_files import PREPARED, image, save, series
-from nibabel.nicom import csareader
+from dicom_files import PREPARED, image, save, series, xa_file
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -166,6 +167,9 @@ def test_a_real_mosaic_of_siemens(tmp_path: Path) -> None:
     for name in names:
         (source / name).write_bytes((folder / name).read_bytes())
     made = converted(source) / "dwi" / "sub-01_dwi.nii.gz"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        csareader = importlib.import_module("nibabel.nicom.csareader")
     with gzip.open(folder / names[1]) as file:
         way = csareader.get_g_vector(csareader.get_csa_header(dcmread(file)))
     vectors, affine = table(made.with_name("sub-01_dwi.bvec")).T, np.asarray(nifti.read(made).grid.affine)
@@ -175,6 +179,35 @@ def test_a_real_mosaic_of_siemens(tmp_path: Path) -> None:
     with contents(source) as found:
         encoded = found.stacks[0].series.direction
     assert (encoded, record["PhaseEncodingDirection"]) in (("AP", "j-"), ("PA", "j"))
+
+
+def test_diffusion_in_one_file_of_siemens_xa(shared_data: Path, tmp_path: Path) -> None:
+    template = min((shared_data / "siemens_fieldmap_dicom" / "xa30_enhanced").rglob("*.dcm"))
+    values = np.random.default_rng(3).integers(1, 4095, (4, 1, 5, 16, 20))
+    data = xa_file(template, ("mag",), values)
+    for n, group in enumerate(data.PerFrameFunctionalGroupsSequence):
+        volume, told, way = n // 5, Dataset(), Dataset()
+        told.DiffusionBValue, way.DiffusionGradientOrientation = (
+            float(B_VALUES[volume]),
+            list(map(float, WAYS[volume])),
+        )
+        told.DiffusionDirectionality = "DIRECTIONAL" if B_VALUES[volume] else "NONE"
+        told.DiffusionGradientDirectionSequence = [way] if B_VALUES[volume] else []
+        group.MRDiffusionSequence, group.MREchoSequence[0].EffectiveEchoTime = [told], 60.0
+        group.MRImageFrameTypeSequence[0].FrameType = ["ORIGINAL", "PRIMARY", "DIFFUSION", "NONE"]
+        content = group.FrameContentSequence[0]
+        content.TemporalPositionIndex, content.DimensionIndexValues = volume + 1, [1, n % 5 + 1, volume + 1]
+    data.ImageType, data.ComplexImageComponent = ["ORIGINAL", "PRIMARY", "DIFFUSION", "NONE"], "MAGNITUDE"
+    (tmp_path / "d").mkdir()
+    data.save_as(tmp_path / "d" / "enhanced.dcm")
+    folder = converted(tmp_path / "d") / "dwi"
+    made, vectors = nifti.read(folder / "sub-01_dwi.nii.gz"), table(folder / "sub-01_dwi.bvec").T
+    np.testing.assert_array_equal(table(folder / "sub-01_dwi.bval"), [B_VALUES])
+    for volume in range(4):
+        there = made.data[..., volume].transpose(2, 1, 0)
+        assert any(np.array_equal(there[::z, ::y], values[volume, 0]) for z in (1, -1) for y in (1, -1))
+        expected = in_image(np.array(WAYS[volume], float), np.asarray(made.grid.affine))
+        np.testing.assert_allclose(vectors[volume], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("word", ["ADC", "FA", "TRACEW", "TENSOR"])
