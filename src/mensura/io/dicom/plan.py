@@ -98,8 +98,8 @@ def _subject_labels(people: Mapping[str, list[Stack]], given: Sequence[str]) -> 
         raise ScanError("--participant-label names someone twice; give one label for each person")
     if given and len(given) != len(names):
         raise ScanError(
-            f"{len(given)} participant labels were given, but the images are of {len(names)}: "
-            f"{_examples(people, names)}"
+            f"{len(given)} participant labels were given, but the images are of {len(names)} persons: "
+            f"{_examples(people, names)}; give a --participant-label for each, in this order"
         )
     if len(names) > 1 and not given:
         raise ScanError(
@@ -191,7 +191,7 @@ def _set_rows(one: Set, rule: Rule, entities: Mapping[str, str], group: int) -> 
     why = reason(rule, one)
     rows = []
     for stack in one.stacks:
-        notes = [why, *one.notes, *stack.notes]
+        notes = [*([stack.fault] if stack.fault else []), why, *one.notes, *stack.notes]
         if rule.suffix in (IGNORED, UNKNOWN):
             rows.append(Row(stack, rule.suffix, note="; ".join(notes), group=group, rule=rule))
             continue
@@ -200,8 +200,8 @@ def _set_rows(one: Set, rule: Rule, entities: Mapping[str, str], group: int) -> 
             own["acq"] = entities["acq"] + own["acq"]
         name = _path({**entities, **own}, rule.datatype, suffix_of(rule, one, stack))
         action = FAULTY if faults else CONVERT
-        if faults:
-            notes.insert(0, stack.fault or "another image of the set is faulty")
+        if faults and not stack.fault:
+            notes.insert(0, "another image of the set is faulty")
         fields = _of_set(one, rule, stack)
         lacking = missing_fields(stack, rule, fields)
         rows.append(Row(stack, action, name, lacking, "; ".join(notes), group, rule, fields))

@@ -251,13 +251,23 @@ def _runs(family: Family, stacks: list[Stack], rec: str) -> list[Set]:
         if room is None:
             runs.append(room := {})
         room[slot] = stack
-    several = len(runs) > 1
-    return [Set(family, tuple(run.values()), n + 1 if several else 0, rec) for n, run in enumerate(runs)]
+    numbered = [((n + 1 if len(runs) > 1 else 0, len(runs[0])), run) for n, run in enumerate(runs)]
+    return [_run(family, [s for s in stacks if s in run.values()], rec, place) for place, run in numbered]
+
+
+def _run(family: Family, stacks: Sequence[Stack], rec: str, place: tuple[int, int]) -> Set:
+    """One of several runs, by its place among them and the size of the first."""
+    number, most = place
+    short = (
+        "some images of the run before are there again, as of a scan that was repeated or exported twice",
+    )
+    return Set(family, tuple(stacks), number, rec, short if number > 1 and len(stacks) < most else ())
 
 
 def _began_anew(run: Mapping[Any, Stack], stack: Stack) -> bool:
-    """Whether a stack's series has already begun a later run, so that it must not fill an earlier one."""
-    return bool(run) and stack.repeat not in {other.repeat for other in run.values()}
+    """Whether a stack's series has already begun a later run, so that it must not fill an earlier one; what is there
+    once is of the first run."""
+    return bool(run) and max(stack.repeat, 1) not in {max(other.repeat, 1) for other in run.values()}
 
 
 def _with_differences(sets: list[Set]) -> list[Set]:

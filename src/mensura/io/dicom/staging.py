@@ -59,7 +59,8 @@ def converted(stack: Stack, folder: Path) -> Path:
             return made[0]
     what = f"{len(made)} images instead of one" if made else "no image"
     raise ScanError(
-        f"dcm2niix made {what} of series {stack.series.number}: {_last(said)}; look at these files"
+        f"dcm2niix made {what} of series {stack.series.number} ({stack.first.name} and others): {_last(said)}; "
+        "export the series again, uncompressed"
     )
 
 
