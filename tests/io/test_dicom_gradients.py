@@ -443,9 +443,11 @@ def test_maps_of_angles_go_with_their_anatomy(
 
 
 def test_a_map_of_angles_by_no_named_sequence_waits(tmp_path: Path) -> None:
-    (row,) = rows_of(tmp_path / "d", series(3, ImageType=["ORIGINAL", "PRIMARY", "FLIP ANGLE MAP", "ND"]))
-    assert row.action == "unknown"
-    assert "TB1TFL (tfl_b1map) or TB1RFM (rf_map)" in row.note
+    kind = ["ORIGINAL", "PRIMARY", "FLIP ANGLE MAP", "ND"]
+    for number, other in enumerate(({}, {"SequenceName": "xyz", "Manufacturer": "Canon Medical Systems"})):
+        (row,) = rows_of(tmp_path / str(number), series(3, ImageType=kind, **other))
+        assert row.action == "unknown"
+        assert "TB1TFL (tfl_b1map) and TB1RFM (rf_map)" in row.note
 
 
 def of_philips(kind: str, words: list[str], values: np.ndarray, **fields: Any) -> list[Dataset]:

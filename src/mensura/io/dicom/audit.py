@@ -36,15 +36,7 @@ def audited(stack: Stack, image: Image) -> tuple[Stack, Image, float]:
     """
     first = stack.first
     expected = _of_mosaic(first) if first.mosaic else stack.affine()
-    columns, rows, slices = image.grid.shape
-    if not first.mosaic and ((rows, columns) != first.shape or slices != len(stack.volumes[0])):
-        raise ScanError(
-            f"series {stack.series.number} became {columns}×{rows}×{slices} voxels, not "
-            f"{first.shape[1]}×{first.shape[0]}×{len(stack.volumes[0])}; {LOOK}"
-        )
-    volumes = 1 if image.data.ndim == 3 else image.data.shape[3]
-    if volumes != stack.times:
-        raise ScanError(f"series {stack.series.number} became {volumes} volumes, not {stack.times}; {LOOK}")
+    _check_shape(stack, image)
     flips, distance = _orientation(expected, np.asarray(image.grid.affine), image.grid.shape)
     if distance > NEAR:
         raise ScanError(
@@ -63,11 +55,24 @@ def audited(stack: Stack, image: Image) -> tuple[Stack, Image, float]:
     return stack, image, distance
 
 
+def _check_shape(stack: Stack, image: Image) -> None:
+    """ScanError unless the image has the voxels and volumes of the stack; the tiles of a mosaic are not counted."""
+    first, (columns, rows, slices) = stack.first, image.grid.shape
+    if not first.mosaic and ((rows, columns) != first.shape or slices != len(stack.volumes[0])):
+        raise ScanError(
+            f"series {stack.series.number} became {columns}×{rows}×{slices} voxels, not "
+            f"{first.shape[1]}×{first.shape[0]}×{len(stack.volumes[0])}; {LOOK}"
+        )
+    volumes = 1 if image.data.ndim == 3 else image.data.shape[3]
+    if volumes != stack.times:
+        raise ScanError(f"series {stack.series.number} became {volumes} volumes, not {stack.times}; {LOOK}")
+
+
 def _in_order(stack: Stack, image: Image, flips: Flips) -> Stack:
     """Diffusion-weighted volumes, which the converter may sort by their weighting, in its order: by the middle slices,
     each divided by its size, since scalings may differ. The stack as it is, where these do not tell the order."""
     middle = len(stack.volumes[0]) // 2
-    ours = [next(_decoded(volume[middle : middle + 1])) for volume in stack.volumes]
+    ours = list(_decoded([volume[middle] for volume in stack.volumes]))
     if any(values is None for values in ours):
         return stack
     made = _as_stored(image.data, flips)[:, :, middle].reshape(-1, stack.times).T

@@ -7,6 +7,8 @@ from pathlib import Path
 from mensura.io.dicom.stacks import Stack
 from mensura.scan import ScanError
 
+HEIGHT = {".bval": 1, ".bvec": 3}
+"""Rows of each table."""
 APART = 0.1
 """Part by which b-values may differ from those of the headers, which round them."""
 LEAST = 50
@@ -20,7 +22,7 @@ def tables(stack: Stack, path: Path) -> tuple[dict[str, str], list[str]]:
     of them than the image has volumes.
     """
     count, name = stack.times, f"series {stack.series.number}"
-    rows = {end: _rows(path.with_suffix(end)) for end in (".bval", ".bvec")}
+    rows = {end: _rows(path.with_suffix(end)) for end in HEIGHT}
     if not rows[".bval"] and not any(stack.b_values):
         return {".bval": _text([[0.0] * count]), ".bvec": _text([[0.0] * count] * 3)}, []
     if not rows[".bval"]:
@@ -28,24 +30,31 @@ def tables(stack: Stack, path: Path) -> tuple[dict[str, str], list[str]]:
             f"{name}: dcm2niix found no b-values; export the series again with its private attributes"
         )
     for end, numbers in rows.items():
-        found = sorted({len(row) for row in numbers})
-        if numbers and found != [count]:
+        wrong = [len(row) for row in numbers if len(row) != count]
+        if wrong or len(numbers) not in (0, HEIGHT[end]):
+            many = f"{wrong[0]} numbers" if wrong else f"{len(numbers)} rows"
             raise ScanError(
-                f"{name}: dcm2niix wrote {found[0]} numbers into its {end} for {count} volumes; look at these files"
+                f"{name}: dcm2niix wrote {many} into its {end} for {count} volumes; look at these files"
             )
-    b_values, remarks = rows[".bval"][0], []
-    if any(stack.b_values) and not any(b_values):
+    remarks = _doubts(rows, stack.b_values)
+    if any(stack.b_values) and not any(rows[".bval"][0]):
         rows[".bval"] = [list(stack.b_values)]
+    return {end: _text(numbers) for end, numbers in rows.items() if numbers}, remarks
+
+
+def _doubts(rows: dict[str, list[list[float]]], own: tuple[float, ...]) -> list[str]:
+    """What is to be said of tables, where the headers state these b-values."""
+    b_values, remarks = rows[".bval"][0], []
+    wrong = [b for b, stated in zip(b_values, own, strict=True) if _apart(b, stated)]
+    if any(own) and not any(b_values):
         remarks.append("its b-values are those of the headers, for dcm2niix had none")
-    elif any(stack.b_values) and (
-        wrong := [b for b, own in zip(b_values, stack.b_values, strict=True) if _apart(b, own)]
-    ):
+    elif any(own) and wrong:
         remarks.append(
             f"the b-value {wrong[0]:g} of dcm2niix is not that of the header; check the .bval file"
         )
     if not any(map(any, rows[".bvec"])):
         remarks.append("no header tells its directions: no tensor can be fitted")
-    return {end: _text(numbers) for end, numbers in rows.items() if numbers}, remarks
+    return remarks
 
 
 def _apart(b: float, own: float) -> bool:

@@ -6,7 +6,9 @@ import warnings
 from typing import Any
 
 from mensura.io.dicom.attributes import Look, floats, listed, to_number, to_text
+from mensura.io.dicom.frames import vendor
 
+B_VALUES = {"siemens": "siemens_b", "philips": "philips_b", "uih": "uih_b"}
 GE_OFFSET = 10**6
 """GE adds a multiple of this (1e9, mostly) to b-values of tensors and several shells; where it uses other pulses, the
 attribute means something else."""
@@ -17,11 +19,12 @@ AXES = (("RL", "LR"), ("AP", "PA"), ("FH", "HF"))
 
 def b_value(look: Look) -> float:
     """Of an image, s/mm²: by the standard's attribute, else that of the vendor; 0 where none is stated."""
-    for name in ("DiffusionBValue", "siemens_b", "philips_b", "uih_b"):
-        found = to_number(look(name))
-        if found is not None:
-            return max(found, 0.0)
-    ge = floats(look("ge_b")) if "EP" in listed(look("ScanningSequence")) else ()
+    maker = vendor(to_text(look("Manufacturer")))
+    for name in ("DiffusionBValue", *([B_VALUES[maker]] if maker in B_VALUES else [])):
+        found = floats(look(name))
+        if found:
+            return max(found[0], 0.0)
+    ge = floats(look("ge_b")) if maker == "ge" and "EP" in listed(look("ScanningSequence")) else ()
     return max(ge[0], 0.0) % GE_OFFSET if ge else 0.0
 
 
@@ -30,14 +33,14 @@ def averaged(look: Look) -> bool:
     return to_text(look("DiffusionDirectionality")).upper() == "ISOTROPIC" and b_value(look) > 0
 
 
-def direction(look: Look, vendor: str) -> str:
+def direction(look: Look) -> str:
     """Which way an image was phase encoded (AP, PA, LR, RL, HF, FH); empty where the header does not tell the way.
 
     The standard tells the axis alone. Siemens says whether it is run forwards; GE by the order of the lines. Philips
     does not say it.
     """
-    signs = {"siemens": _siemens, "ge": _ge}
-    sign = signs[vendor](look) if vendor in signs else 0
+    signs, maker = {"siemens": _siemens, "ge": _ge}, vendor(to_text(look("Manufacturer")))
+    sign = signs[maker](look) if maker in signs else 0
     orientation = floats(look("ImageOrientationPatient"))
     axis = to_text(look("InPlanePhaseEncodingDirection")).upper()[:3]
     if not sign or len(orientation) != 6 or axis not in ("ROW", "COL"):

@@ -181,7 +181,7 @@ def _series(data: Any, look: Look, known: dict[str, Series]) -> Series:
         identifiers=identifiers,
         record=_record(look),
         multiframe="PerFrameFunctionalGroupsSequence" in data,
-        direction=direction(look, vendor(to_text(look("Manufacturer")))) if "EP" in words else "",
+        direction=direction(look) if "EP" in words else "",
     )
     known[key] = series
     return series

@@ -79,9 +79,11 @@ def _transfer(s: Set) -> bool:
 
 def _angles(turbo: bool) -> Callable[[Set], bool]:
     """A map of flip angles by a sequence of Siemens that is a turbo-FLASH, or another."""
-    of_angles = _image(ANGLES)
     return lambda s: (
-        of_angles(s) and bool(s.first.series.sequence) and ("tfl" in s.first.series.sequence) == turbo
+        s.first.series.vendor == "siemens"
+        and ANGLES in s.first.first.image_type
+        and s.first.series.sequence != ""
+        and ("tfl" in s.first.series.sequence) == turbo
     )
 
 
@@ -123,8 +125,8 @@ RULES = (
          "a map of flip angles by a turbo-FLASH of Siemens, in tenths of a degree", "fmap", ("famp",), ("FlipAngle",)),
     Rule("TB1RFM", "scanner's own map", _angles(turbo=False), "a map of flip angles by Siemens' rf_map", "fmap",
          ("famp",)),
-    Rule(UNKNOWN, "scanner's own map", _image(ANGLES), "a map of flip angles: no sequence is named, which would tell "
-         "what its numbers are; call it TB1TFL (tfl_b1map) or TB1RFM (rf_map)"),
+    Rule(UNKNOWN, "scanner's own map", _image(ANGLES), "a map of flip angles by no sequence of Siemens that is named: "
+         "what its numbers are is not known; Siemens' are TB1TFL (tfl_b1map) and TB1RFM (rf_map)"),
     Rule("TB1map", "scanner's own map", _image("B1 MAP", "B1"), "a B1 map made by the scanner", "fmap"),
     Rule(UNKNOWN, "scanner's own map", _image(*DIXON),
          "Dixon: water, fat or phase images that the scanner made of the echoes; the echoes themselves are mapped"),

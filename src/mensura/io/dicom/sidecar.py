@@ -25,8 +25,8 @@ SEQUENCES = {
 }
 """By suffix, or else by family; used where the converter names no PulseSequenceType."""
 CORRECTIONS = {"ND": "none", "DIS2D": "2D", "DIS3D": "3D"}
-PLANAR = "echo planar"
-"""A family over time: its RepetitionTime is from volume to volume, as the converter finds it."""
+PLANAR = ("echo planar", "spin echo planar")
+"""Families over time: their RepetitionTime is from volume to volume, as the converter finds it."""
 LONG = 1.0
 """s: no gradient echo is repeated so slowly."""
 
@@ -43,7 +43,7 @@ def sidecar(
     )
     for key in ("EchoTime",) if difference and "EchoTime1" in record else ("EchoTime1", "EchoTime2"):
         record.pop(key, None)
-    if rule is not None and rule.family == PLANAR:
+    if rule is not None and rule.family in PLANAR:
         record["RepetitionTime"] = converted.get("RepetitionTime", record.get("RepetitionTime"))
     elif EXCITATION in record or PREPARATION in record:
         record.pop("RepetitionTime", None)
