@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -104,3 +106,34 @@ def save(folder: Path, images: Iterable[Dataset], stem: str = "im") -> Path:
     for n, data in enumerate(images):
         data.save_as(folder / f"{stem}{start + n:05d}.dcm", enforce_file_format=True)
     return folder
+
+
+XA_PARTS: dict[str, tuple[str, str, tuple[float, float]]] = {
+    "mag": ("M", "MAGNITUDE", (1, 0)),
+    "phase": ("P", "PHASE", (2, -4096)),
+    "real": ("R", "REAL", (1, -2048)),
+    "imag": ("I", "IMAGINARY", (1, -2048)),
+}
+"""Word of the frame type, of the complex component, and rescaling, of each part."""
+
+
+def xa_file(template: Path, parts: tuple[str, ...], pixels: np.ndarray) -> Dataset:
+    """A multi-frame file as of Siemens XA: frames (echo, part, slice, row, column), in that order."""
+    data = dcmread(template)
+    groups, frames = data.PerFrameFunctionalGroupsSequence, []
+    for echo, part, z in np.ndindex(pixels.shape[:3]):
+        group = copy.deepcopy(groups[z])
+        letter, component, rescale = XA_PARTS[parts[part]]
+        group.MREchoSequence[0].EffectiveEchoTime = 4.0 * (echo + 1)
+        kind = group.MRImageFrameTypeSequence[0]
+        kind.FrameType, kind.ComplexImageComponent = ["ORIGINAL", "PRIMARY", letter, "NONE"], component
+        group[0x002111FE].value[0][0x00211175].value = ["ORIGINAL", "PRIMARY", letter, "DIS2D"]
+        transformation = group.PixelValueTransformationSequence[0]
+        transformation.RescaleSlope, transformation.RescaleIntercept = rescale
+        group.FrameContentSequence[0].DimensionIndexValues = [1, z + 1, 1 + part + echo * len(parts)]
+        frames.append(group)
+    data.PerFrameFunctionalGroupsSequence, data.NumberOfFrames = frames, len(frames)
+    data.Rows, data.Columns = pixels.shape[3:]
+    data.ComplexImageComponent, data.ImageType = "MIXED", ["ORIGINAL", "PRIMARY", "M", "NONE"]
+    data.PixelData = pixels.astype("<u2").tobytes()
+    return data

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import image, save, series
+from dicom_files import RECOVERY, image, save, series
 from pydicom import dcmread
-from pydicom.uid import RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLosslessSV1, RLELossless
 
 from mensura.cli import main
 from mensura.io import nifti
@@ -144,12 +145,35 @@ def test_missing_slices_are_refused(lost: int, scan: Path, capsys: pytest.Captur
     assert left(scan) == []
 
 
-def test_a_slice_with_another_echo_time_is_no_echo(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("times", [ECHOES, (10,)])
+def test_a_slice_with_another_echo_time_is_told(
+    times: tuple[int, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [image(z, EchoTime=te + (te == 10 and z == 2)) for te in ECHOES for z in range(4)]
-    assert convert(save(tmp_path / "d", images)) == 2
-    assert "their times differ" in capsys.readouterr().err
+    """As one image with a gap and another of one slice it would look; also where a single echo waits for a name."""
+    images = [image(z, EchoTime=te + (te == 10 and z == 2)) for te in times for z in range(5)]
+    scan = save(tmp_path / "d", images)
+    assert convert(scan) == 2
+    told = capsys.readouterr().err
+    name = f"im{5 * times.index(10) + 2:05d}.dcm"
+    assert (
+        f"faulty: series 1: 1 of 5 slices, such as {name}, state the echo time 11 ms, the others 10 ms"
+        in told
+    )
+
+
+def test_an_image_exported_twice_under_two_identifiers_costs_nothing(
+    scan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Inversion times in a series each, of which one has its slices twice: it counts once, the rest waits."""
+    shutil.rmtree(scan)
+    for number, ti in enumerate((50, 400, 900)):
+        save(scan, series(SeriesNumber=1 + number, InversionTime=ti, **RECOVERY))
+    again = {"SeriesNumber": 2, "InversionTime": 400, **RECOVERY}
+    save(scan, [image(z, SOPInstanceUID=f"1.2.9.{z}", **again) for z in range(4)])
+    assert convert(scan) == 0
+    assert images_in(scan) == [f"sub-01_inv-{n}_IRT1.nii.gz" for n in (1, 2, 3)]
+    told = " ".join(capsys.readouterr().err.split())
+    assert "some images of the run before are there again" in told
 
 
 def test_two_persons_are_told_apart_without_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,6 +231,21 @@ def test_pixels_that_nothing_decodes_are_told_before_converting(
     assert left(scan) == []
 
 
+def test_damaged_pixels_are_told_by_series_and_file(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in scan.iterdir():
+        data = dcmread(path)
+        data.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        data.PixelData = encapsulate([b"no picture" * 50])
+        data["PixelData"].is_undefined_length = True
+        data.save_as(path)
+    assert convert(scan) == 2
+    told = capsys.readouterr().err
+    assert "dcm2niix made no image of series 1 (im00000.dcm and others)" in told
+    assert "export the series again, uncompressed" in told
+    assert "nothing could be converted" in told
+    assert left(scan) == []
+
+
 def test_compressed_images_have_the_same_values(scan: Path, tmp_path: Path) -> None:
     small = tmp_path / "c" / "dicom"
     small.mkdir(parents=True)
@@ -239,14 +278,21 @@ def test_archives_that_reach_outside_are_refused(
 
 def test_damaged_archives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04rubbish")
+    (tmp_path / "y.zip").write_bytes(b"rubbish")
     assert convert(tmp_path / "x.zip") == 2
+    assert convert(tmp_path / "y.zip") == 2
     assert convert(tmp_path / "nowhere") == 2
     (tmp_path / "empty").mkdir()
     assert convert(tmp_path / "empty") == 2
     told = capsys.readouterr().err
-    assert "neither a folder nor a zip" in told
+    assert "x.zip is a zip archive that was cut off" in told
+    assert "y.zip is neither a folder nor a zip" in told
     assert "does not exist" in told
     assert "holds no file" in told
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("hello")
+    assert convert(tmp_path / "text") == 2
+    assert "(1 of 1 files no DICOM); give the folder that the scanner exported" in capsys.readouterr().err
 
 
 def test_links_out_of_the_folder_are_not_followed(

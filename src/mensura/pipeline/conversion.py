@@ -19,13 +19,14 @@ from mensura.io.dicom.plan import CONVERT, FAULTY, Labels, Row, planned, replaye
 from mensura.io.dicom.plan import write as write_plan
 from mensura.io.dicom.privacy import UIDS
 from mensura.io.dicom.reading import Contents, contents
+from mensura.io.dicom.rules import IGNORED, UNKNOWN
 from mensura.io.undistort import Undistortion
 from mensura.scan import ScanError
 
 WIDE = 200
 MANY = 4
 """Files of one kind from which on only some are named."""
-STYLES = {CONVERT: "green", FAULTY: "red", "unknown": "yellow", "ignored": "dim"}
+STYLES = {CONVERT: "green", FAULTY: "red", UNKNOWN: "yellow", IGNORED: "dim"}
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,13 @@ def _show_plan(console: Console, rows: Sequence[Row], found: Contents) -> None:
         for action in dict.fromkeys(row.action for row in members):
             _add(table, [row for row in members if row.action == action], found)
     console.print(table)
-    faults = {row.stack.fault: row for row in rows if row.action == FAULTY and row.stack.fault}
-    for fault, row in faults.items():
+    faults: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        if row.action != IGNORED and row.stack.fault:
+            faults[row.stack.fault][str(row.stack.series.number)] = None
+    for fault, numbers in faults.items():
         console.print(
-            f"[red]faulty:[/] series {row.stack.series.number}: {escape(fault)}",
-            highlight=False,
-            soft_wrap=True,
+            f"[red]faulty:[/] series {_some(list(numbers))}: {escape(fault)}", highlight=False, soft_wrap=True
         )
     for kind, names in found.others.items():
         console.print(f"left out: {len(names)} {kind} ({_some(names)})", highlight=False, soft_wrap=True)
@@ -191,11 +193,14 @@ def _show_made(console: Console, made: Made, found: Contents, wish: Conversion) 
         say(f"[red]not converted:[/] {escape(row.name or row.stack.key)}: {escape(row.note)}")
     for remark in made.remarks:
         say(f"[yellow]note:[/] {escape(remark)}")
-    waiting = [row for row in made.rows if row.action == "unknown"]
+    waiting = [row for row in made.rows if row.action == UNKNOWN]
     if waiting:
         say(
             f"[yellow]unknown:[/] {len(waiting)} images stay in DICOM; name them in a plan (--plan-only) if need be"
         )
+    if not made.written:
+        say(f"nothing could be converted; {wish.out_dir} is as it was")
+        return
     lacking = Counter(key for names in made.lacking.values() for key in names)
     if lacking:
         say(f"not recorded by the scanner: {', '.join(lacking)}")

@@ -47,8 +47,10 @@ PLAIN = (
         "InStackPositionNumber",
     ),
     *("MultipleSpinEcho", "FrameAcquisitionNumber", "FrameAcquisitionDateTime", "EchoTrainLength"),
-    *("SliceThickness", "SpacingBetweenSlices"),
+    *("SliceThickness", "SpacingBetweenSlices", "ImageComments", "SaturationRecovery"),
+    *("DiffusionDirectionality", "InPlanePhaseEncodingDirection", "RectilinearPhaseEncodeReordering"),
 )
+RAW = "bytes"
 CREATORS = {
     "philips_slope": (0x2005100E, "<f"),
     "philips_kind": (0x20051011, ""),
@@ -58,9 +60,18 @@ CREATORS = {
     "siemens_coil": (0x0051100F, ""),
     "siemens_xa_coil": (0x0021114F, ""),
     "siemens_type": (0x00211175, ""),
+    "siemens_b": (0x0019100C, ""),
+    "siemens_forwards": (0x0021111C, ""),
+    "siemens_csa": (0x00291010, RAW),
+    "philips_b": (0x20011003, "<f"),
+    "ge_b": (0x00431039, ""),
+    "uih_b": (0x00651009, "<d"),
 }
 """Private attributes: a name, the tag, and how the number is packed where the VR is not known."""
-BLOCKS = (0x20050010, 0x00430010, 0x00190010, 0x00510010, 0x00210010, 0x00210011)
+BLOCKS = (
+    *(0x20050010, 0x20010010, 0x00430010, 0x00190010, 0x00510010, 0x00210010, 0x00210011),
+    *(0x00290010, 0x00650010),
+)
 GROUPS = (0x52009229, 0x52009230)
 DIRECTORY_RECORDS = 0x00041220
 
@@ -93,7 +104,7 @@ def look_in(layers: list[dict[int, Any]]) -> Callable[[str], Any]:
         tag = tags[name]
         value = next((layer[tag] for layer in layers if layer.get(tag) not in (None, "")), None)
         packing = CREATORS.get(name, (0, ""))[1]
-        if isinstance(value, bytes):
+        if isinstance(value, bytes) and packing != RAW:
             return _unpacked(value, packing)
         return value
 

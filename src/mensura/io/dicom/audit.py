@@ -19,26 +19,24 @@ from mensura.scan import FloatArray, Grid, ScanError
 
 NEAR = 1e-3
 """mm by which a corner of the image may be elsewhere than DICOM says."""
+LOOK = "look at its files with dcm2niix"
 CLOSE = {"phase": 1e-3}
 LIKE = 1e-4
 """Part of the largest value by which values may differ; in phase more, for its slopes are rounded (3142 mrad for π)."""
 Flips = tuple[bool, bool, bool]
 
 
-def audited(stack: Stack, image: Image) -> tuple[Image, float]:
-    """A stack and what was made of it → the image, and the farthest distance of a corner from where DICOM puts it (mm).
+def audited(stack: Stack, image: Image) -> tuple[Stack, Image, float]:
+    """A stack and what was made of it → the stack with its volumes in the image's order, the image, and the farthest
+    distance of a corner from where DICOM puts it (mm).
 
-    Where the scaling changes from slice to slice, which the converter does not follow, the values are those of the
-    DICOM files. ScanError if a corner is off by more than `NEAR`, or the middle slice is not what its file says.
+    Where the scaling changes from slice to slice, or is that of a map of Philips, which the converter does not follow,
+    the values are those of the DICOM files. ScanError if a corner is off by more than `NEAR`, or the middle slice is
+    not what its file says.
     """
     first = stack.first
     expected = _of_mosaic(first) if first.mosaic else stack.affine()
-    columns, rows, slices = image.grid.shape
-    if not first.mosaic and ((rows, columns) != first.shape or slices != len(stack.volumes[0])):
-        raise ScanError(
-            f"series {stack.series.number} became {columns}×{rows}×{slices} voxels, not "
-            f"{first.shape[1]}×{first.shape[0]}×{len(stack.volumes[0])}; look at its files with dcm2niix"
-        )
+    _check_shape(stack, image)
     flips, distance = _orientation(expected, np.asarray(image.grid.affine), image.grid.shape)
     if distance > NEAR:
         raise ScanError(
@@ -46,12 +44,49 @@ def audited(stack: Stack, image: Image) -> tuple[Image, float]:
             "puts it; export the series again, or look at its positions"
         )
     if first.mosaic:
-        return image, distance
-    if len({(frame.scaling, frame.scale_slope) for frame in stack.frames}) > 1:
+        return stack, image, distance
+    if any(stack.b_values):
+        stack = _in_order(stack, image, flips)
+    scaled = {(frame.scaling, frame.scale_slope) for frame in stack.frames}
+    if len(scaled) > 1 or (_is_map(first) and first.scale_slope):
         header = replace(image.header, slope=1.0, intercept=0.0, stored_type="float32")
-        return replace(image, data=_filled(stack, image, flips), header=header), distance
+        return stack, replace(image, data=_filled(stack, image, flips), header=header), distance
     _check_values(stack, image, flips)
-    return image, distance
+    return stack, image, distance
+
+
+def _check_shape(stack: Stack, image: Image) -> None:
+    """ScanError unless the image has the voxels and volumes of the stack; the tiles of a mosaic are not counted."""
+    first, (columns, rows, slices) = stack.first, image.grid.shape
+    if not first.mosaic and ((rows, columns) != first.shape or slices != len(stack.volumes[0])):
+        raise ScanError(
+            f"series {stack.series.number} became {columns}×{rows}×{slices} voxels, not "
+            f"{first.shape[1]}×{first.shape[0]}×{len(stack.volumes[0])}; {LOOK}"
+        )
+    volumes = 1 if image.data.ndim == 3 else image.data.shape[3]
+    if volumes != stack.times:
+        raise ScanError(f"series {stack.series.number} became {volumes} volumes, not {stack.times}; {LOOK}")
+
+
+def _in_order(stack: Stack, image: Image, flips: Flips) -> Stack:
+    """Diffusion-weighted volumes, which the converter may sort by their weighting, in its order: by the middle slices,
+    each divided by its size, since scalings may differ. The stack as it is, where these do not tell the order."""
+    middle = len(stack.volumes[0]) // 2
+    ours = list(_decoded([volume[middle] for volume in stack.volumes]))
+    if any(values is None for values in ours):
+        return stack
+    made = _as_stored(image.data, flips)[:, :, middle].reshape(-1, stack.times).T
+    alike = _units(np.stack([values.T.ravel() for values in ours if values is not None])) @ _units(made).T
+    order = np.argmax(alike, axis=0)
+    if len(set(order)) < stack.times or alike.max(axis=0).min() < 1 - LIKE:
+        return stack
+    return replace(stack, volumes=tuple(stack.volumes[place] for place in order))
+
+
+def _units(rows: NDArray[Any]) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = rows.astype(np.float64)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-30)
+    return values
 
 
 def affine_errors(stack: Stack, grid: Grid) -> float:
@@ -75,11 +110,16 @@ def physical(frame: Frame, pixels: NDArray[Any]) -> NDArray[np.float64]:
     """Stored numbers → what they stand for, by the header; those of Philips also by its own scale slope.
 
     (stored·slope + intercept) / (slope·scale slope) compares between images of one scan; without the scale slope,
-    stored·slope + intercept does not (Chenevert et al. 2014, doi:10.1593/tlo.13811).
+    stored·slope + intercept does not (Chenevert et al. 2014, doi:10.1593/tlo.13811). Maps that the scanner made hold
+    stored·slope + intercept of their unit.
     """
     slope, intercept = frame.scaling
     values = pixels.astype(np.float64) * slope + intercept
-    return values / (slope * frame.scale_slope) if frame.scale_slope else values
+    return values / (slope * frame.scale_slope) if frame.scale_slope and not _is_map(frame) else values
+
+
+def _is_map(frame: Frame) -> bool:
+    return frame.kind in ("field", "made")
 
 
 def _check_values(stack: Stack, image: Image, flips: Flips) -> None:

@@ -17,9 +17,11 @@ import numpy as np
 from mensura.io import nifti
 from mensura.io.bids_write import DESCRIPTION, write_bidsignore, write_dataset_description
 from mensura.io.dicom.audit import audited
+from mensura.io.dicom.diffusion import tables
 from mensura.io.dicom.plan import CONVERT, FAULTY, Row
 from mensura.io.dicom.privacy import UIDS, cleaned
 from mensura.io.dicom.sidecar import sidecar, unrecorded
+from mensura.io.dicom.stacks import Stack
 from mensura.io.dicom.staging import converted
 from mensura.io.files import read_bytes, read_json, write_json, write_text
 from mensura.io.nifti import Image
@@ -31,6 +33,10 @@ README = """# Converted from DICOM
 
 Made by mensura and dcm2niix. What became of each series stands in `code/`.
 """
+
+
+UNTIMED = ("dwi", "fmap", "func")
+"""Whose volumes are told by a repetition time, or by no time at all."""
 
 
 @dataclass
@@ -119,11 +125,12 @@ def _undistort(rows: Sequence[Row], work: Path, made: Made, how: Undistortion) -
 
 def _image(row: Row, work: Path, made: Made, keep_uids: bool) -> list[Path]:
     with TemporaryDirectory(prefix="mensura-dicom-") as folder:
-        path, found = converted(row.stack, Path(folder))
-        image, apart = audited(row.stack, nifti.read(path))
+        path, image, found = _converted(row.stack, Path(folder))
+        stack, image, apart = audited(row.stack, image)
         made.farthest = max(made.farthest, apart)
         data, remarks = _physical(row, image, found)
-    made.remarks += [f"{row.name}: {remark}" for remark in remarks]
+        beside, said = tables(stack, path) if row.suffix == "dwi" else ({}, [])
+    made.remarks += [f"{row.name}: {remark}" for remark in (*remarks, *said)]
     record, dropped = cleaned(sidecar(row.stack, row.rule, found, row.fields), row.stack.series.identifiers)
     made.removed |= dict.fromkeys(
         key for key in dropped if key not in ("BidsGuess", "RawImage", "ConsistencyInfo")
@@ -131,12 +138,26 @@ def _image(row: Row, work: Path, made: Made, keep_uids: bool) -> list[Path]:
     if keep_uids:
         record |= _uids(row)
     record |= _timing(row)
-    made.lacking[row.name] = unrecorded(record)
-    target = work / f"{row.name}.nii.gz"
+    made.lacking[row.name] = unrecorded(record, row.rule)
+    target, written = work / f"{row.name}.nii.gz", work / f"{row.name}.json"
     nifti.write(target, data, image.grid, image.header)
-    beside = work / f"{row.name}.json"
-    write_json(beside, record)
-    return [target, beside]
+    write_json(written, record)
+    for end, text in beside.items():
+        write_text(work / f"{row.name}{end}", text)
+    return [target, written, *(work / f"{row.name}{end}" for end in beside)]
+
+
+def _converted(stack: Stack, folder: Path) -> tuple[Path, Image, Mapping[str, Any]]:
+    """The converter's file, image and record; ScanError that names the series where it left something unreadable."""
+    path = converted(stack, folder)
+    record = path.with_suffix(".json")
+    try:
+        return path, nifti.read(path), read_json(record) if record.is_file() else {}
+    except ScanError as error:
+        raise ScanError(
+            f"series {stack.series.number}: dcm2niix made something unreadable of {stack.first.name} and others "
+            f"({error}); export the series again, or look whether its images have the same numbers"
+        ) from error
 
 
 def _physical(row: Row, image: Image, found: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
@@ -160,7 +181,7 @@ def _uids(row: Row) -> dict[str, str]:
 
 def _timing(row: Row) -> dict[str, Any]:
     """When the volumes of a series in time began, s after the first; from trigger times, or the clock."""
-    if row.stack.times < 2:
+    if row.stack.times < 2 or row.name.split("/")[-2] in UNTIMED:
         return {}
     starts = [min(frame.order[3:5] for frame in volume) for volume in row.stack.volumes]
     triggers, clocks = [start[0] / 1000 for start in starts], [_day(start[1]) for start in starts]

@@ -104,6 +104,8 @@ def describe(image: Any, derived: Derived, source: Source) -> None:
     for key in COPIED:
         if head.get(key):
             image[key] = head[key]
+    if "BodyPartExamined" not in image and "Laterality" not in image:
+        image.Laterality = ""
     image.SeriesDescription = f"{derived.name} ({derived.unit.meaning}) {MAKER}"[:64]
     date, time = derived.made.strftime("%Y%m%d"), derived.made.strftime("%H%M%S")
     image.ContentDate = image.SeriesDate = image.InstanceCreationDate = date

@@ -14,7 +14,8 @@ Vector = tuple[float, ...]
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """What all images of a series share. `words` are scanning sequence, variant and options, in capitals."""
+    """What all images of a series share. `words` are scanning sequence, variant and options, in capitals; `direction`
+    is that of the phase encoding of an echo-planar series (AP, PA …), empty where it is not told."""
 
     uid: str
     study: str
@@ -34,6 +35,7 @@ class Series:
     identifiers: Mapping[str, str]
     record: Mapping[str, Any]
     multiframe: bool = False
+    direction: str = ""
 
     @property
     def vendor(self) -> str:

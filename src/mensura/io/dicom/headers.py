@@ -21,6 +21,7 @@ from mensura.io.dicom.attributes import (
     to_text,
 )
 from mensura.io.dicom.frames import Frame, Kind, Problem, Series, vendor
+from mensura.io.dicom.gradients import averaged, b_value, direction
 from mensura.io.dicom.privacy import IDENTIFIERS
 from mensura.io.dicom.sources import Source, unzipped
 from mensura.scan import ScanError
@@ -30,6 +31,10 @@ IMAGES = {
     "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR image",
     "1.2.840.10008.5.1.4.1.1.4.4": "legacy converted enhanced MR image",
 }
+YES = {"InversionRecovery": "IR", "EchoPlanarPulseSequence": "EP", "SaturationRecovery": "SR"}
+"""Attributes of multi-frame images that say YES → the scanning sequence of classic ones."""
+ANGLES = "FLIP ANGLE MAP"
+"""A word of the image type; older Siemens software begins the comments with it instead."""
 DIRECTORY = "1.2.840.10008.1.3.10"
 GE_KINDS: Mapping[int, Kind] = {0: "mag", 1: "phase", 2: "real", 3: "imag"}
 KINDS: Mapping[str, Kind] = {
@@ -53,7 +58,8 @@ MADE = {
         "ADC",
         "FA",
     ),
-    *("TRACEW", "SWI", "MNIP", "MIP", "MPR", "FLIP ANGLE MAP", "B1", "B1 MAP", "B0 MAP", "B0", "SUBTRACTION"),
+    *("TRACE", "TRACEW", "TENSOR", "EADC", "COLFA", "SWI", "MNIP", "MINIP", "MIN_IP", "MIP", "MAX_IP", "MPR"),
+    *(ANGLES, "B1", "B1 MAP", "B0 MAP", "B0", "SUBTRACTION"),
     *("WATER", "FAT", "W", "F", "IP", "OP", "IN_PHASE", "OUT_PHASE", "OPP_PHASE", "FAT_FRACTION", "FF"),
     *("LOCALIZER", "PROJECTION IMAGE", "CSA MPR", "MEAN", "DIXON_WATER", "DIXON_FAT"),
 }
@@ -155,6 +161,7 @@ def _series(data: Any, look: Look, known: dict[str, Series]) -> Series:
     if key in known:
         return known[key]
     patient = "|".join(identifiers.get(name, "").strip(" ^").lower() for name in ("PatientID", "PatientName"))
+    words = _words(look)
     series = Series(
         uid=uid,
         study=str(data.StudyInstanceUID),
@@ -164,7 +171,7 @@ def _series(data: Any, look: Look, known: dict[str, Series]) -> Series:
         protocol=to_text(look("ProtocolName")),
         manufacturer=to_text(look("Manufacturer")),
         model=to_text(data.get("ManufacturerModelName")),
-        words=_words(look),
+        words=words,
         sequence=to_text(look("SequenceName") or look("PulseSequenceName") or look("ge_sequence")).lower(),
         dimensions=to_text(look("MRAcquisitionType")),
         began=f"{to_text(look('StudyDate'))}{to_text(look('StudyTime'))}",
@@ -174,6 +181,7 @@ def _series(data: Any, look: Look, known: dict[str, Series]) -> Series:
         identifiers=identifiers,
         record=_record(look),
         multiframe="PerFrameFunctionalGroupsSequence" in data,
+        direction=direction(look) if "EP" in words else "",
     )
     known[key] = series
     return series
@@ -195,7 +203,7 @@ def _words(look: Look) -> frozenset[str]:
     }
     echo = to_text(look("EchoPulseSequence")).upper()
     found |= {"SPIN": {"SE"}, "GRADIENT": {"GR"}, "BOTH": {"SE", "GR"}}.get(echo, set())
-    for name, word in (("InversionRecovery", "IR"), ("EchoPlanarPulseSequence", "EP")):
+    for name, word in YES.items():
         if to_text(look(name)).upper() == "YES":
             found.add(word)
     if to_text(look("MagnetizationTransfer")).upper() in ("ON_RESONANCE", "OFF_RESONANCE"):
@@ -233,7 +241,7 @@ def _frame(source: Source, number: int, look: Look, series: Series) -> Frame:
         shape=(int(look("Rows")), int(look("Columns"))),
         scaling=(to_number(look("RescaleSlope")) or 1.0, to_number(look("RescaleIntercept")) or 0.0),
         scale_slope=to_number(look("philips_slope")) or None,
-        b_value=to_number(look("DiffusionBValue")) or 0.0,
+        b_value=b_value(look),
     )
 
 
@@ -243,6 +251,10 @@ def _image_type(look: Look) -> tuple[str, ...]:
         w.upper()
         for w in (*listed(look("FrameType")), *listed(look("ImageType")), *listed(look("siemens_type")))
     ]
+    if to_text(look("ImageComments")).upper().startswith(ANGLES):
+        words.append(ANGLES)
+    if averaged(look):
+        words.append("TRACE")
     return tuple(dict.fromkeys(words))
 
 
@@ -255,6 +267,8 @@ def _kind(look: Look, words: tuple[str, ...], series: Series) -> Kind:
         if stated != "mag":
             return stated
     rest = [word for word in words if word not in ("ORIGINAL", "PRIMARY", "SECONDARY")]
+    if _in_hertz(look, rest, series):
+        return "field"
     if set(rest) & MADE or words[:1] == ("DERIVED",):
         return "made"
     stated_by = [to_text(look(name)).upper() for name in ("philips_kind", "ComplexImageComponent")]
@@ -262,6 +276,13 @@ def _kind(look: Look, words: tuple[str, ...], series: Series) -> Kind:
         if found := KINDS.get(word) or KINDS.get(word.split("_")[0]):
             return found
     return "mag"
+
+
+def _in_hertz(look: Look, words: list[str], series: Series) -> bool:
+    """Whether an image of Philips is a map of B0; the magnitude beside it says M, and lies in the same series."""
+    own = to_text(look("philips_kind")).upper()
+    told = own == "B0" if own else bool({"B0", "B0 MAP"} & set(words))
+    return told and vendor(series.manufacturer) == "philips"
 
 
 def _transfer(look: Look, series: Series) -> bool | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mensura.io.dicom.attributes import listed
 from mensura.io.dicom.derived import Derived, ascii_text, comments, describe, mapping, sources_of, uid
 from mensura.io.dicom.source import MAKER, Source, planes_of
 
@@ -23,6 +24,7 @@ PROTOCOL = (
     *("MagneticFieldStrength", "ImagingFrequency", "ImagedNucleus", "MRAcquisitionType", "SequenceName"),
     *(
         "RepetitionTime",
+        "InversionTime",
         "FlipAngle",
         "NumberOfAverages",
         "PixelBandwidth",
@@ -32,6 +34,8 @@ PROTOCOL = (
     *("InPlanePhaseEncodingDirection", "AcquisitionDate", "AcquisitionTime", "AcquisitionNumber"),
 )
 """Copied where the source has it, and all its images agree."""
+ASKED = {"InversionTime": ("ScanningSequence", {"IR"}), "TriggerTime": ("ScanOptions", {"CG", "PPG"})}
+"""What must be there, if only empty, where another attribute holds one of these words."""
 
 
 def mr_images(derived: Derived, source: Source, number: int) -> Iterator[Any]:
@@ -137,6 +141,9 @@ def _protocol(image: Any, derived: Derived, source: Source) -> None:
         values = [header.get(key) for header in source.headers]
         if values[0] not in (None, "") and all(value == values[0] for value in values):
             image[key] = head[key]
+    for key, (where, words) in ASKED.items():
+        if words & set(listed(image[where].value)):
+            image.setdefault(key, None)
     image.DerivationDescription = comments(derived)[:1024]
 
 

@@ -22,7 +22,7 @@ from mensura.io.dicom.rules import (
     rule_of,
     suffix_of,
 )
-from mensura.io.dicom.sets import Set, sets_of
+from mensura.io.dicom.sets import DIRECTION, Set, sets_of
 from mensura.io.dicom.sidecar import missing_fields
 from mensura.io.dicom.stacks import Stack
 from mensura.io.dicom.staging import LOSSY, cannot_decode
@@ -98,8 +98,8 @@ def _subject_labels(people: Mapping[str, list[Stack]], given: Sequence[str]) -> 
         raise ScanError("--participant-label names someone twice; give one label for each person")
     if given and len(given) != len(names):
         raise ScanError(
-            f"{len(given)} participant labels were given, but the images are of {len(names)}: "
-            f"{_examples(people, names)}"
+            f"{len(given)} participant labels were given, but the images are of {len(names)} persons: "
+            f"{_examples(people, names)}; give a --participant-label for each, in this order"
         )
     if len(names) > 1 and not given:
         raise ScanError(
@@ -160,11 +160,23 @@ def _told_apart(sets: Sequence[tuple[Set, Rule]]) -> list[dict[str, str]]:
                 extra["acq"] = (
                     f"s{min(s.first.series.number for s in alike if _protocol(s) == _protocol(one))}"
                 )
+            extra |= _way(one, alike)
             extra |= {"rec": one.rec} if one.rec and any(s.rec != one.rec for s in alike) else {}
-            same = [s for s in alike if _protocol(s) == _protocol(one) and s.rec == one.rec]
+            same = [
+                s
+                for s in alike
+                if _protocol(s) == _protocol(one) and s.rec == one.rec and _way(s, alike) == _way(one, alike)
+            ]
             extra |= {"run": str(same.index(one) + 1)} if len(same) > 1 else {}
         found.append(extra)
     return found
+
+
+def _way(one: Set, alike: Sequence[Set]) -> dict[str, str]:
+    """The direction of phase encoding, if it tells sets of one series each apart."""
+    ways = {s.first.series.direction for s in alike if s.count(DIRECTION) == 1}
+    own = one.first.series.direction
+    return {"dir": own} if own and len(ways) > 1 and one.count(DIRECTION) == 1 else {}
 
 
 def _protocol(one: Set) -> Any:
@@ -179,7 +191,7 @@ def _set_rows(one: Set, rule: Rule, entities: Mapping[str, str], group: int) -> 
     why = reason(rule, one)
     rows = []
     for stack in one.stacks:
-        notes = [why, *one.notes, *stack.notes]
+        notes = [*([stack.fault] if stack.fault else []), why, *one.notes, *stack.notes]
         if rule.suffix in (IGNORED, UNKNOWN):
             rows.append(Row(stack, rule.suffix, note="; ".join(notes), group=group, rule=rule))
             continue
@@ -188,8 +200,8 @@ def _set_rows(one: Set, rule: Rule, entities: Mapping[str, str], group: int) -> 
             own["acq"] = entities["acq"] + own["acq"]
         name = _path({**entities, **own}, rule.datatype, suffix_of(rule, one, stack))
         action = FAULTY if faults else CONVERT
-        if faults:
-            notes.insert(0, stack.fault or "another image of the set is faulty")
+        if faults and not stack.fault:
+            notes.insert(0, "another image of the set is faulty")
         fields = _of_set(one, rule, stack)
         lacking = missing_fields(stack, rule, fields)
         rows.append(Row(stack, action, name, lacking, "; ".join(notes), group, rule, fields))
@@ -314,10 +326,16 @@ def _edited(place: str, row: Row, values: Mapping[str, str]) -> Row:
             raise ScanError(f"{place}: the image cannot be converted: {row.stack.fault}")
         _check_name(place, name)
     given = _fields(place, values.get("fields", ""))
-    named = replace(row, action=action, name=name, fields={**row.fields, **given})
+    named = replace(row, action=action, name=name, fields={**row.fields, **_task(name), **given})
     rule = rule_of(named.suffix, row.rule) if name else row.rule
     missing = missing_fields(row.stack, rule, named.fields) if rule is not None and action == CONVERT else ()
     return replace(named, rule=rule, missing=missing)
+
+
+def _task(name: str) -> dict[str, str]:
+    """What the sidecar of a series over time must repeat of its name."""
+    taken = parse(name + ".nii.gz") if name else None
+    return {"TaskName": taken.entities["task"]} if taken and "task" in taken.entities else {}
 
 
 def _fields(place: str, text: str) -> dict[str, Any]:
@@ -344,3 +362,5 @@ def _check_name(place: str, name: str) -> None:
         raise ScanError(
             f"{place}: {name!r} is no name of a BIDS image such as sub-01/anat/sub-01_echo-1_MEGRE"
         )
+    if parts[-2] == "func" and "task" not in entities:
+        raise ScanError(f"{place}: {name!r} names no task; give one, sub-01/func/sub-01_task-rest_bold")

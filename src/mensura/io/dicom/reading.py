@@ -52,7 +52,7 @@ def contents(place: Path, tell: Callable[[int], None] = lambda count: None) -> I
 def _nothing(files: int, problems: list[Problem], others: Mapping[str, list[str]]) -> str:
     if not files:
         return "holds no file; give the folder of DICOM files"
-    kinds = ", ".join(f"{len(names)} {kind}" for kind, names in others.items())
+    kinds = ", ".join(f"{len(names)} of {files} files {kind}" for kind, names in others.items())
     broken = f"{len(problems)} unusable ({problems[0].name}: {problems[0].reason})" if problems else ""
     told = "; ".join(part for part in (kinds, broken) if part)
-    return f"holds no MR image that can be read, in {files} files: {told}"
+    return f"holds no MR image that can be read ({told}); give the folder that the scanner exported"

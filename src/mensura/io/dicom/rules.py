@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
+from mensura.io.dicom.gradients import OPPOSITE
+from mensura.io.dicom.headers import ANGLES
 from mensura.io.dicom.sets import Set, value_of
 from mensura.io.dicom.stacks import Stack
 from mensura.scan import GAMMA_BAR
@@ -20,7 +22,8 @@ class Rule:
     """Sets of a family that pass `when` become `suffix` in `datatype`, told apart by `entities`.
 
     `suffixes` renames single images by kind and place in the order of echoes ("phase": "phasediff"). `needs` are
-    sidecar fields that BIDS requires; `why` says in words what was recognised, or why nothing is made of it.
+    sidecar fields that BIDS requires, `later` those of them that only the converter finds; `why` says in words what was
+    recognised, or why nothing is made of it. `counted`: BIDS wants every entity, even where its values are equal.
     """
 
     suffix: str
@@ -31,6 +34,8 @@ class Rule:
     entities: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     suffixes: Mapping[str, tuple[str, ...]] | None = None
+    later: tuple[str, ...] = ()
+    counted: bool = False
 
 
 def _many(field: str, least: int = 2) -> Callable[[Set], bool]:
@@ -72,6 +77,26 @@ def _transfer(s: Set) -> bool:
     return s.count("transfer") == 2
 
 
+def _angles(turbo: bool) -> Callable[[Set], bool]:
+    """A map of flip angles by a sequence of Siemens that is a turbo-FLASH, or another."""
+    return lambda s: (
+        s.first.series.vendor == "siemens"
+        and ANGLES in s.first.first.image_type
+        and s.first.series.sequence != ""
+        and ("tfl" in s.first.series.sequence) == turbo
+    )
+
+
+def _saturated(s: Set) -> bool:
+    times = s.values("inversion_time")
+    return len(times) == 2 and times[0] <= SHORT_DELAY
+
+
+def _opposite(s: Set) -> bool:
+    directions = s.values("direction")
+    return len(directions) == 2 and OPPOSITE[directions[0]] == directions[1]
+
+
 FAT_SHIFT = 3.4e-6
 """Of fat against water, relative to B0."""
 DIXON = ("WATER", "FAT", "W", "F", "IP", "OP", "IN_PHASE", "OUT_PHASE", "OPP_PHASE", "DIXON_WATER", "DIXON_FAT",
@@ -80,6 +105,10 @@ LARGE_ANGLE = 60.0
 """Degrees: twice the angle beyond which a pair of flip angles is for mapping B1, not T1."""
 LONG_ECHO = 0.008
 """s: a single gradient echo with phase from here on is T2*-weighted."""
+SHORT_DELAY = 0.2
+"""s: no train of gradient echoes has its centre so soon after an inversion; after a saturation it has."""
+DIFFUSION = ("ADC", "EADC", "FA", "COLFA", "TRACE", "TRACEW", "TENSOR")
+PICTURES = ("SWI", "MNIP", "MINIP", "MIN_IP", "MIP", "MAX_IP", "MPR", "CSA MPR", "PROJECTION IMAGE")
 MANY_TIMES = 5
 EXCITATION, PREPARATION = "RepetitionTimeExcitation", "RepetitionTimePreparation"
 VFA_NEEDS = ("FlipAngle", "PulseSequenceType", EXCITATION)
@@ -92,18 +121,36 @@ RULES = (
     Rule("fieldmap", "field map in Hz", lambda s: "field" in s.kinds, "a field map in Hz", "fmap",
          needs=("Units",), suffixes={"mag": ("magnitude",)}),
     Rule("UNIT1", "scanner's own map", _image("UNI"), "the uniform image of an MP2RAGE"),
-    Rule("TB1TFL", "scanner's own map", _image("FLIP ANGLE MAP"), "a map of flip angles made by the scanner",
-         "fmap", ("famp",), ("FlipAngle",)),
+    Rule("TB1TFL", "scanner's own map", _angles(turbo=True),
+         "a map of flip angles by a turbo-FLASH of Siemens, in tenths of a degree", "fmap", ("famp",), ("FlipAngle",)),
+    Rule("TB1RFM", "scanner's own map", _angles(turbo=False), "a map of flip angles by Siemens' rf_map", "fmap",
+         ("famp",)),
+    Rule(UNKNOWN, "scanner's own map", _image(ANGLES), "a map of flip angles by no sequence of Siemens that is named: "
+         "what its numbers are is not known; Siemens' are TB1TFL (tfl_b1map) and TB1RFM (rf_map)"),
     Rule("TB1map", "scanner's own map", _image("B1 MAP", "B1"), "a B1 map made by the scanner", "fmap"),
     Rule(UNKNOWN, "scanner's own map", _image(*DIXON),
          "Dixon: water, fat or phase images that the scanner made of the echoes; the echoes themselves are mapped"),
+    Rule(IGNORED, "scanner's own map", _image(*DIFFUSION),
+         "ADC, FA, trace or tensor, which the scanner computed of diffusion-weighted images"),
+    Rule(IGNORED, "scanner's own map", _image(*PICTURES),
+         "susceptibility-weighted image, projection or reformat: a picture that the scanner made of other images"),
     Rule(UNKNOWN, "scanner's own map", lambda s: True, "computed by the scanner from other images"),
     Rule("TB1EPI", "stimulated echo", _many("echo_time"), "spin and stimulated echoes for mapping B1; the header does "
          "not tell their flip angles and mixing time", "fmap", ("echo", "nth", "part"),
          ("EchoTime", "FlipAngle", "MixingTime")),
     Rule(UNKNOWN, "stimulated echo", lambda s: True, "a single spin or stimulated echo"),
-    Rule(UNKNOWN, "diffusion", lambda s: True, "diffusion"),
-    Rule(UNKNOWN, "echo planar", lambda s: True, "echo planar: a task or a series over time must be named by you"),
+    Rule("dwi", "diffusion", lambda s: True, "{times} diffusion-weighted volumes, b = {b_values} s/mm²", "dwi",
+         ("part",)),
+    Rule("epi", "spin echo planar", _opposite, "spin-echo planar images of opposite phase encoding, for a field map",
+         "fmap", ("dir", "part"), later=("PhaseEncodingDirection", "TotalReadoutTime")),
+    Rule(UNKNOWN, "spin echo planar", lambda s: True, "spin-echo planar, phase encoded {direction}, and no other the "
+         "opposite way: name it in a plan, fmap/sub-01_dir-AP_epi or func/sub-01_task-rest_bold"),
+    Rule(UNKNOWN, "echo planar", lambda s: s.times >= MANY_TIMES, "{times} gradient-echo planar volumes over time: no "
+         "header tells the task; if it is BOLD, name it in a plan, func/sub-01_task-rest_bold with your task"),
+    Rule(UNKNOWN, "echo planar", lambda s: True, "{times} gradient-echo planar volume, a reference of a series over "
+         "time? Name it in a plan, func/sub-01_task-rest_sbref with your task"),
+    Rule("TB1SRGE", "inversion gradient echo", _saturated, "gradient echoes at two delays, the first too short to "
+         "follow an inversion: SA2RAGE", "fmap", ("flip", "inv", "part"), MP2RAGE_NEEDS, counted=True),
     Rule("MP2RAGE", "inversion gradient echo", _many("inversion_time"),
          "gradient echoes at {inversion_time} inversion times", entities=("inv", "part"), needs=MP2RAGE_NEEDS),
     Rule("T1w", "inversion gradient echo", lambda s: True, "a gradient echo after one inversion (MPRAGE)",
@@ -171,7 +218,10 @@ def rule_of(suffix: str, otherwise: Rule | None) -> Rule | None:
 def reason(rule: Rule, one: Set) -> str:
     """The rule's words with the numbers of this set."""
     counts = {name: one.count(name) for name in ("inversion_time", "echo_time", "flip_angle")}
-    return rule.why.format(**counts, times=one.times)
+    shells = sorted({round(b) for stack in one.stacks for b in stack.b_values})
+    told = ", ".join(map(str, shells[:5])) + (f" … {shells[-1]}" if len(shells) > 5 else "")
+    way = one.first.series.direction or "in a way that the header does not tell"
+    return rule.why.format(**counts, times=one.times, b_values=told, direction=way)
 
 
 def suffix_of(rule: Rule, one: Set, stack: Stack) -> str:
@@ -190,12 +240,14 @@ def entities_of(rule: Rule, one: Set, stack: Stack) -> dict[str, str]:
         if entity in VARIES:
             name, varied = VARIES[entity]
             values = one.values(varied)
-            if len(values) > 1:
+            if len(values) > 1 or rule.counted:
                 found[name] = str(values.index(value_of(stack, varied)) + 1)
         elif entity == "mt":
             found["mt"] = "on" if stack.first.transfer else "off"
         elif entity == "famp":
-            found["acq"] = entity
+            found["acq"] = entity if stack.kind == "made" else "anat"
+        elif entity == "dir":
+            found["dir"] = stack.series.direction
         elif entity == "acq":
             found["acq"] = f"tr{one.values('repetition_time').index(stack.first.repetition_time) + 1}"
         elif entity == "part" and (len(one.kinds) > 1 or stack.kind != "mag"):

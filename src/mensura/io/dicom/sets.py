@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mensura.io.dicom.headers import ANGLES
 from mensura.io.dicom.stacks import Stack, repeated
 
 Words = frozenset[str]
@@ -32,12 +33,18 @@ def _inverted(stack: Stack) -> bool:
     )
 
 
+def _spin_echo_planar(stack: Stack) -> bool:
+    """Siemens writes EP for both kinds of echo, and tells them apart by its name of the sequence."""
+    return "EP" in stack.series.words and ("SE" in stack.series.words or "epse" in stack.series.sequence)
+
+
 FAMILIES = (
     Family("localizer", lambda s: "LOCALIZER" in s.first.image_type),
     Family("field map in Hz", lambda s: s.kind == "field" or "b0map" in s.series.sequence),
     Family("scanner's own map", lambda s: s.kind == "made"),
     Family("stimulated echo", lambda s: "seste" in s.series.sequence, ("echo_time", "repeat")),
-    Family("diffusion", lambda s: s.first.b_value > 0 or "DIFFUSION" in s.first.image_type, timed=True),
+    Family("diffusion", lambda s: max(s.b_values) > 0 or "DIFFUSION" in s.first.image_type, timed=True),
+    Family("spin echo planar", _spin_echo_planar, ("direction",), timed=True),
     Family("echo planar", _words("EP"), timed=True),
     Family(
         "inversion gradient echo",
@@ -53,8 +60,8 @@ FAMILIES = (
     Family("unknown", lambda s: True),
 )
 """Tried from the top; names of protocols play no part."""
-REPEAT = "repeat"
-VARIED = ("echo_time", "inversion_time", "flip_angle", "transfer", "repetition_time")
+REPEAT, DIRECTION = "repeat", "direction"
+VARIED = ("echo_time", "inversion_time", "flip_angle", "transfer", "repetition_time", DIRECTION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +100,9 @@ class Set:
 
 
 def value_of(stack: Stack, field: str) -> Any:
-    """What was varied, of one image: of its frames, or the how-manieth of equal images it is."""
+    """What was varied, of one image: of its frames or series, or the how-manieth of equal images it is."""
+    if field == DIRECTION:
+        return stack.series.direction or None
     return stack.repeat if field == REPEAT else getattr(stack.first, field)
 
 
@@ -114,18 +123,59 @@ def sets_of(stacks: Sequence[Stack]) -> list[Set]:
         for one in [stack] if family.timed else repeated(stack):
             buckets[_bucket(one, family, stacks)].append(one)
     made = [one for members in buckets.values() for one in _divided(family_of(members[0]), members)]
-    made.sort(key=lambda one: (one.first.series.number, one.first.key))
+    made = _with_magnitudes(made)
+    made.sort(key=lambda one: (one.first.series.number, one.first.coil, one.first.key))
     return _with_differences(made)
 
 
 def _bucket(stack: Stack, family: Family, stacks: Sequence[Stack]) -> Hashable:
     """What all stacks of a set share."""
     series = stack.series
-    together = (family.varies and stack.times == 1) or family.name == "field map in Hz"
+    together = (family.varies and stack.times == 1) or family.name in ("field map in Hz", "spin echo planar")
     alone = () if together else (series.uid, stack.first.image_type)
     fixed = tuple((name, _fixed(stack, name, stacks)) for name in VARIED if name not in _free(family))
     return (family.name, stack.place, series.dimensions, series.sequence.rstrip("0123456789"), stack.coil,
             stack.times, fixed, alone)  # fmt: skip
+
+
+def _with_magnitudes(sets: Sequence[Set]) -> list[Set]:
+    """Sets; a map of angles or B0 together with the magnitude image of the same scan, the nearest by its series."""
+    free = [one for one in sets if len(one.stacks) == 1 and one.kinds == {"mag"}]
+    beside: dict[int, Stack] = {}
+    for one in filter(_mapped, sets):
+        alike = [s for s in free if _same_scan(s.first, one.first)]
+        if alike:
+            near = min(alike, key=lambda s: abs(s.first.series.number - one.first.series.number))
+            free.remove(near)
+            beside[id(one)] = near.first
+    taken = set(map(id, beside.values()))
+    return [
+        replace(one, stacks=(*one.stacks, beside[id(one)])) if id(one) in beside else one
+        for one in sets
+        if id(one.first) not in taken
+    ]
+
+
+def _mapped(one: Set) -> bool:
+    """Whether a set is one map of flip angles or of B0 alone."""
+    words = {ANGLES, "B0", "B0 MAP"}
+    return (
+        len(one.stacks) == 1
+        and one.kinds <= {"made", "field"}
+        and bool(words & set(one.first.first.image_type))
+    )
+
+
+def _same_scan(one: Stack, other: Stack) -> bool:
+    """Whether two images have place, sequence, angle and repetition time in common."""
+    first, second = one.first, other.first
+    told = (first.flip_angle, first.repetition_time) == (second.flip_angle, second.repetition_time)
+    same = (one.times, one.series.study, one.series.sequence) == (
+        other.times,
+        other.series.study,
+        other.series.sequence,
+    )
+    return told and same and one.place == other.place
 
 
 def _free(family: Family) -> tuple[str, ...]:
@@ -201,13 +251,23 @@ def _runs(family: Family, stacks: list[Stack], rec: str) -> list[Set]:
         if room is None:
             runs.append(room := {})
         room[slot] = stack
-    several = len(runs) > 1
-    return [Set(family, tuple(run.values()), n + 1 if several else 0, rec) for n, run in enumerate(runs)]
+    numbered = [((n + 1 if len(runs) > 1 else 0, len(runs[0])), run) for n, run in enumerate(runs)]
+    return [_run(family, [s for s in stacks if s in run.values()], rec, place) for place, run in numbered]
+
+
+def _run(family: Family, stacks: Sequence[Stack], rec: str, place: tuple[int, int]) -> Set:
+    """One of several runs, by its place among them and the size of the first."""
+    number, most = place
+    short = (
+        "some images of the run before are there again, as of a scan that was repeated or exported twice",
+    )
+    return Set(family, tuple(stacks), number, rec, short if number > 1 and len(stacks) < most else ())
 
 
 def _began_anew(run: Mapping[Any, Stack], stack: Stack) -> bool:
-    """Whether a stack's series has already begun a later run, so that it must not fill an earlier one."""
-    return bool(run) and stack.repeat not in {other.repeat for other in run.values()}
+    """Whether a stack's series has already begun a later run, so that it must not fill an earlier one; what is there
+    once is of the first run."""
+    return bool(run) and max(stack.repeat, 1) not in {max(other.repeat, 1) for other in run.values()}
 
 
 def _with_differences(sets: list[Set]) -> list[Set]:

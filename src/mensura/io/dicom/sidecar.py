@@ -21,9 +21,12 @@ SEQUENCES = {
     "spin echo": "Spin Echo",
     "gradient echo": "Spoiled Gradient Echo",
     "inversion gradient echo": "Inversion Recovery Gradient Echo",
+    "TB1SRGE": "Saturation Recovery Gradient Echo",
 }
-"""Used where the converter names no PulseSequenceType."""
+"""By suffix, or else by family; used where the converter names no PulseSequenceType."""
 CORRECTIONS = {"ND": "none", "DIS2D": "2D", "DIS3D": "3D"}
+PLANAR = ("echo planar", "spin echo planar")
+"""Families over time: their RepetitionTime is from volume to volume, as the converter finds it."""
 LONG = 1.0
 """s: no gradient echo is repeated so slowly."""
 
@@ -32,13 +35,17 @@ def sidecar(
     stack: Stack, rule: Rule | None, converted: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The converter's record, laid under what the headers say and under `fields` → the sidecar."""
-    kind = (
-        {"PulseSequenceType": SEQUENCES[rule.family]} if rule is not None and rule.family in SEQUENCES else {}
-    )
+    known = SEQUENCES.get(rule.suffix, SEQUENCES.get(rule.family)) if rule is not None else None
+    kind = {"PulseSequenceType": known} if known else {}
     record = {**kind, **stack.series.record, **converted, **of_headers(stack, rule), **fields}
-    if "EchoTime1" in record:
-        record.pop("EchoTime", None)
-    if EXCITATION in record or PREPARATION in record:
+    difference = "EchoTime1" in fields or (
+        rule is not None and rule.suffix == "phasediff" and stack.kind == "phase"
+    )
+    for key in ("EchoTime",) if difference and "EchoTime1" in record else ("EchoTime1", "EchoTime2"):
+        record.pop(key, None)
+    if rule is not None and rule.family in PLANAR:
+        record["RepetitionTime"] = converted.get("RepetitionTime", record.get("RepetitionTime"))
+    elif EXCITATION in record or PREPARATION in record:
         record.pop("RepetitionTime", None)
     return {key: value for key, value in record.items() if value not in (None, "", [])}
 
@@ -57,6 +64,8 @@ def of_headers(stack: Stack, rule: Rule | None) -> dict[str, Any]:
     }
     if stack.kind in UNITS:
         found["Units"] = UNITS[stack.kind]
+    elif rule is not None and rule.suffix == "TB1map" and stack.series.vendor == "philips":
+        found["Units"] = "percent"
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -86,6 +95,6 @@ def missing_fields(stack: Stack, rule: Rule, fields: Mapping[str, Any]) -> tuple
     return tuple(key for key in dict.fromkeys((*needs, *always)) if key not in told)
 
 
-def unrecorded(record: Mapping[str, Any]) -> list[str]:
-    """Keys of provenance that a sidecar lacks."""
-    return [key for key in PROVENANCE if key not in record]
+def unrecorded(record: Mapping[str, Any], rule: Rule | None) -> list[str]:
+    """Keys of provenance that a sidecar lacks, and those that only the converter could have found."""
+    return [key for key in (*PROVENANCE, *(rule.later if rule else ())) if key not in record]

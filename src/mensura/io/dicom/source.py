@@ -169,12 +169,15 @@ def _sound(header: Any) -> Any:
 
 
 def _valid(header: Any, tag: Any) -> bool:
-    """Whether an element holds what its kind of word allows; binary numbers and identifiers are taken as they are."""
+    """Whether an element holds what its kind of word allows, a sequence something at all; binary numbers and
+    identifiers are taken as they are."""
     from pydicom.config import RAISE
     from pydicom.valuerep import validate_value
 
     try:
         element = header[tag]
+        if element.VR == "SQ":
+            return bool(element.value)
         for value in element.value if element.VM > 1 else [element.value]:
             if element.VR in WORDS and value is not None:
                 validate_value(element.VR, str(value), RAISE)

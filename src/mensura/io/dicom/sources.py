@@ -48,10 +48,17 @@ def opened(place: Path) -> Iterator[Found]:
     elif place.is_file() and zipfile.is_zipfile(place):
         with TemporaryDirectory(prefix="mensura-zip-") as folder:
             yield _unpacked(place, Path(folder))
+    elif place.is_file() and _starts_as_archive(place):
+        raise ScanError(f"{place} is a zip archive that was cut off; copy or pack it again")
     elif place.exists():
         raise ScanError(f"{place} is neither a folder nor a zip archive; give the folder of DICOM files")
     else:
         raise ScanError(f"{place} does not exist; check the path")
+
+
+def _starts_as_archive(place: Path) -> bool:
+    with reading(place) as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def holds_dicom(place: Path) -> bool:

@@ -15,7 +15,13 @@ from mensura.io.dicom.frames import Frame, Kind, Series
 
 UNEVEN = 0.05
 """Part of the slice distance by which distances may differ; scanners round positions."""
-PARALLEL = 1e-3
+STATED = {
+    "echo_time": ("echo time", 1000.0, "ms"),
+    "inversion_time": ("inversion time", 1000.0, "ms"),
+    "repetition_time": ("repetition time", 1000.0, "ms"),
+    "flip_angle": ("flip angle", 1.0, "°"),
+}
+"""What slices of one image must agree in, as it is told of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,11 @@ class Stack:
     @property
     def times(self) -> int:
         return len(self.volumes)
+
+    @cached_property
+    def b_values(self) -> tuple[float, ...]:
+        """Of its volumes, s/mm²."""
+        return tuple(volume[0].b_value for volume in self.volumes)
 
     @cached_property
     def place(self) -> tuple[Any, ...]:
@@ -121,7 +132,6 @@ def _apart(frame: Frame) -> tuple[Any, ...]:
         frame.transfer,
         frame.corrected,
         frame.normalised,
-        frame.b_value,
         frame.image_type if frame.kind == "made" else (),
         frame.shape,
         _rounded(frame.spacing, 4),
@@ -210,6 +220,8 @@ def _at_home(stack: Stack, stacks: Sequence[Stack]) -> Stack:
     """The stack, with the place of the fullest stack that holds all its slices and more."""
     if stack.kind == "made":
         return stack
+    contrary = _contrary(stack, stacks)
+    stack = replace(stack, fault=contrary) if contrary else stack
     fuller = [
         other
         for other in stacks
@@ -225,6 +237,38 @@ def _at_home(stack: Stack, stacks: Sequence[Stack]) -> Stack:
         "export the series again"
     )
     return replace(stack, fault=stack.fault or fault, home=most.place)
+
+
+def _contrary(stack: Stack, stacks: Sequence[Stack]) -> str:
+    """What some slices of a series state otherwise than the rest, so that they look like another image with the slices
+    that are missing here; empty where there is no such thing."""
+    found = [told for other in stacks if _complete(stack, other) for told in _told_otherwise(stack, other)]
+    return min(found)[1] if found else ""
+
+
+def _complete(stack: Stack, other: Stack) -> bool:
+    """Whether two stacks of a series, of which one has gaps, make a whole one together."""
+    one, two = ((s.series, s.kind, s.coil, s.times) for s in (stack, other))
+    if other is stack or one != two or not (stack.fault or other.fault):
+        return False
+    normal = np.cross(stack.first.orientation[:3], stack.first.orientation[3:])
+    both = sorted(
+        (*stack.volumes[0], *other.volumes[0]), key=lambda frame: float(np.dot(frame.position, normal))
+    )
+    return len(both) > 2 and not _gap(both)
+
+
+def _told_otherwise(stack: Stack, other: Stack) -> list[tuple[float, str]]:
+    """By how much two stacks differ in what images of one series must agree in, and the words for it."""
+    few, rest = sorted((stack, other), key=lambda one: len(one.volumes[0]))
+    count, of = len(few.volumes[0]), len(few.volumes[0]) + len(rest.volumes[0])
+    found = []
+    for field, (name, scale, unit) in STATED.items():
+        odd, usual = ((getattr(one.first, field) or 0.0) * scale for one in (few, rest))
+        if odd != usual:
+            told = f"{count} of {of} slices, such as {few.first.name}, state the {name} {odd:g} {unit}"
+            found.append((abs(odd - usual), f"{told}, the others {usual:g} {unit}; export the series again"))
+    return found
 
 
 def _holds_more(other: Stack, stack: Stack) -> bool:

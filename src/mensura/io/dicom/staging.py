@@ -13,7 +13,6 @@ from typing import Any
 
 from mensura.io.dicom.sources import unzipped
 from mensura.io.dicom.stacks import Stack
-from mensura.io.files import read_json
 from mensura.scan import ScanError
 
 READABLE = {
@@ -46,8 +45,8 @@ def _undecodable(name: str) -> str:
     return f"stored as {name}, which nothing here can decode; export it uncompressed, or install a decoder for pydicom"
 
 
-def converted(stack: Stack, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """A stack and an empty folder → the converter's NIfTI file in it and its record. ScanError if it fails."""
+def converted(stack: Stack, folder: Path) -> Path:
+    """A stack and an empty folder → the converter's NIfTI file in it, with its record beside. ScanError if it fails."""
     inside, outside = folder / "in", folder / "out"
     inside.mkdir(parents=True)
     stage(stack, inside)
@@ -57,11 +56,11 @@ def converted(stack: Stack, folder: Path) -> tuple[Path, dict[str, Any]]:
         said = _run(inside, outside, merge)
         made = sorted(outside.glob("*.nii"))
         if len(made) == 1:
-            path = made[0].with_suffix(".json")
-            return made[0], read_json(path) if path.is_file() else {}
+            return made[0]
     what = f"{len(made)} images instead of one" if made else "no image"
     raise ScanError(
-        f"dcm2niix made {what} of series {stack.series.number}: {_last(said)}; look at these files"
+        f"dcm2niix made {what} of series {stack.series.number} ({stack.first.name} and others): {_last(said)}; "
+        "export the series again, uncompressed"
     )
 
 
