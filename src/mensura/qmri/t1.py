@@ -101,8 +101,7 @@ def inversion_recovery(
     fits better and does not need an efficiency that there cannot be.
     Of complex signals a and b are complex, M0 is its size and the efficiency the real part: noise stays normal about
     the null, where magnitudes bias T1. The phase may be any, but must be the same at all inversion times. A loss
-    weighs real and imaginary parts each for itself. A likelihood of magnitudes takes that bias out where there is no
-    phase: with the noise, it knows how large a point at the null is.
+    weighs real and imaginary parts each for itself. Without phase, a likelihood of magnitudes takes that bias out.
 
     Barral et al. 2010, doi:10.1002/mrm.22497. Differs from the paper in the search: a dictionary, then Gauss–Newton.
     Raises ScanError for fewer than 3 inversion times, or negative ones.

@@ -37,8 +37,8 @@ ASKED = 1500
 """Voxels whose echoes tell how angles vary across the slice."""
 CLEARLY = 0.9
 """Share of the residual that the slice's profile must leave to be taken."""
-STEP = 0.2
-"""Of the logarithm of T1, between voxels that are fitted with different ones."""
+STEP, COARSE = 0.2, 0.6
+"""Of the logarithm of T1, between voxels that are fitted with different ones; while the echoes are only asked."""
 NEAR = 1.2
 """T1 over T2 where one is near the other, as in nickel."""
 T2 = Parameter("t2", "s", SHORTEST, LONGEST, starts=40)
@@ -156,6 +156,10 @@ def spin_echo_train(
     two scanners and are wrong for a third: `auto` takes them only where they leave clearly less of the signals than one
     angle does. T1 (s) of each voxel, if it is given, counts to a tenth, and `t1` where it is not known; it matters
     where it is near T2.
+    Trains of pulses below 180° (fast spin echo) may begin with one that is halfway to 180° larger. Their echoes hardly
+    swing, so that they look like those of perfect pulses, but last longer. Where the angle is not told (180°), it is
+    the one of 100°, 105° … 165° that leaves least; by itself it is taken only where it leaves clearly less than equal
+    pulses do, be T1 as assumed or near T2. B1 is then 0.6 to 1.3.
     Hennig 1991, doi:10.1002/cmr.1820030302; Lebel & Wilman 2010, doi:10.1002/mrm.22487. Differs from the latter in the
     pulses, which are Hann-windowed sincs, and in interpolating the sums, which are tabulated once per protocol. Larger
     first pulse: Hennig & Scheffler 2000, doi:10.1002/1522-2594(200012)44:6<983::AID-MRM21>3.0.CO;2-9.
@@ -229,6 +233,7 @@ class _Trains:
     t1: Doubles
     pulses: Pulses
     how: dict[str, Any]
+    step: float = STEP
 
     def part(self, which: Any) -> _Trains:
         """Some of the voxels."""
@@ -243,12 +248,12 @@ class _Trains:
         return Estimates.joined([(which, self.part(which)._sharing(kind, t1)) for which, t1 in groups])
 
     def groups(self) -> list[tuple[NDArray[np.intp], float]]:
-        """The voxels by their T1 (s), to a tenth unless all share it."""
+        """The voxels by their T1 (s), to half a step unless all share it."""
         everyone = np.arange(len(self.data))
         if not everyone.size or np.all(self.t1 == self.t1[0]):
             return [(everyone, float(self.t1[0]) if everyone.size else 1.0)]
-        level = np.rint(np.log(np.clip(self.t1, SHORTEST, LONGEST)) / STEP)
-        return [(everyone[level == one], float(np.exp(STEP * one))) for one in np.unique(level)]
+        level = np.rint(np.log(np.clip(self.t1, SHORTEST, LONGEST)) / self.step)
+        return [(everyone[level == one], float(np.exp(self.step * one))) for one in np.unique(level)]
 
     def _sharing(self, kind: _Kind, t1: float) -> Estimates:
         """Voxels that share T1 (s)."""
@@ -260,27 +265,36 @@ class _Trains:
         return _fitted_train((model, known, self.how), self.times, self.data, self.b1)
 
     def spoken_for(self, kinds: list[_Kind], guessed: bool) -> tuple[_Kind, tuple[str, ...]]:
-        """The kind that leaves least of the signals, of up to `ASKED` voxels, but the plainest unless it leaves clearly
-        less; and that in words. `guessed`: T1 is, and must not pass for unequal pulses where it is near T2."""
+        """The kind that leaves clearly less of the signals of up to `ASKED` voxels than plainer ones; that in words."""
         there = np.flatnonzero(np.any(np.nan_to_num(self.data), axis=1))
         if not there.size or len(kinds) == 1:
             return kinds[0], ()
-        asked = replace(
-            self.part(there[:: max(1, there.size // ASKED)]),
-            how={**self.how, "bootstrap": None, "monitor": None},
-        )
+        quiet = {**self.how, "bootstrap": None, "monitor": None}
+        asked = replace(self.part(there[:: max(1, there.size // ASKED)]), how=quiet, step=COARSE)
         left = {kind: asked.left(kind) for kind in kinds}
-        plain, best = kinds[0], min(left, key=lambda kind: left[kind])
-        least = left[plain] if plain.equal else np.inf
-        if guessed and plain.equal and not best.equal:
-            short = asked.fitted(plain).maps["T2map"][0]
-            near = replace(asked, t1=np.where(short > 0, NEAR * short, asked.t1).astype(np.float64))
-            least = min(least, near.left(plain))
-        best = best if left[best] < CLEARLY * least else plain
+        best = asked.clearest(left, guessed)
         told = " and ".join(
             f"{100 * share:.2g} % ({kind})" for kind, share in left.items() if kind.equal or kind == best
         )
         return best, (f"slice profile: {best}; of the first echoes, {told} are left over",)
+
+    def clearest(self, left: dict[_Kind, float], guessed: bool) -> _Kind:
+        """The plainest kind, unless another leaves clearly less; unequal pulses less than any equal ones, also if T1 is
+        near T2 where it is guessed."""
+        equal, others = ([kind for kind in left if kind.equal is so] for so in (True, False))
+        if not equal:
+            return min(others, key=left.__getitem__)
+        best = min(equal, key=left.__getitem__)
+        best = best if left[best] < CLEARLY * left[equal[0]] else equal[0]
+        other = min(others, key=left.__getitem__, default=best)
+        if not left[other] < CLEARLY * left[best]:
+            return best
+        return best if guessed and not left[other] < CLEARLY * self.near(best) else other
+
+    def near(self, kind: _Kind) -> float:
+        """What a kind leaves if T1 is near the T2 that it finds."""
+        short = self.fitted(kind).maps["T2map"][0]
+        return replace(self, t1=np.where(short > 0, NEAR * short, self.t1).astype(np.float64)).left(kind)
 
     def left(self, kind: _Kind) -> float:
         """What a kind leaves of the signals of most voxels."""
