@@ -76,14 +76,15 @@ def spoiled_train(spins: Spins, angle: float, interval: float, increment: float,
 
 
 def echo_train(
-    spins: Spins, excitation: float, refocusing: float, spacing: float, echoes: int
+    spins: Spins, excitation: float, refocusing: float | list[float], spacing: float, echoes: int
 ) -> NDArray[np.complex128]:
     """CPMG: excitation about y, refocusing about x, one turn of gradient in each half of the echo spacing."""
+    angles = np.broadcast_to(refocusing, (echoes,))
     spins.pulse(excitation, np.pi / 2)
     signals = []
-    for _ in range(echoes):
+    for angle in angles:
         spins.wait(spacing / 2, turns=1)
-        spins.pulse(refocusing)
+        spins.pulse(angle)
         spins.wait(spacing / 2, turns=1)
         signals.append(spins.signal())
     return np.array(signals)

@@ -23,6 +23,15 @@ def test_trains_are_those_of_isochromats(b1: float, refocusing: float, t1: float
     np.testing.assert_allclose(train, expected.real, atol=1e-12)
 
 
+@pytest.mark.parametrize(("first", "others"), [(2.6, 2.1), (np.pi, 1.0), (0.5, 2.8)])
+def test_the_first_pulse_may_have_an_angle_of_its_own(first: float, others: float) -> None:
+    spins, angles = Spins(0.4, 0.08, isochromats=64), [first, *13 * [others]]
+    expected = echo_train(spins, 0.9 * np.pi / 2, [0.9 * a for a in angles], 0.011, 14)
+    how = {"refocusing_angle": others, "first_angle": first}
+    train = spin_echo_train(1.0, 0.08, t1=0.4, echo_spacing=0.011, echoes=14, b1=0.9, **how)
+    np.testing.assert_allclose(train, expected.real, atol=1e-12)
+
+
 def test_perfect_refocusing_is_an_exponential() -> None:
     train = spin_echo_train(3.0, 0.07, **TIMES)
     np.testing.assert_allclose(train, 3 * np.exp(-0.01 * np.arange(1, 13) / 0.07), rtol=1e-13)

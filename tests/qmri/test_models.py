@@ -274,6 +274,22 @@ def test_complex_signals_tell_t1_where_magnitudes_lean() -> None:
     assert np.nanmedian(found) == pytest.approx(1, abs=0.012)
 
 
+@pytest.mark.parametrize("likelihood", ["rician", "noise_floor"])
+def test_the_likelihood_of_magnitudes_takes_out_what_noise_makes_of_the_null(likelihood: str) -> None:
+    """And the intervals hold, which those of plain magnitudes do not."""
+    times, true = np.array([0.05, 0.1, 0.2, 0.4, 0.6, 0.8]), np.full(20_000, 0.3)
+    clean = equations.inversion_recovery(times, 1000.0, true[:, None], efficiency=0.95, repetition_time=1.0)
+    noisy = np.abs(clean + 40 * noise_like(clean + 0j))
+    plain, found = (
+        t1.inversion_recovery(noisy, tuple(times), noise=40.0, likelihood=one).maps["T1map"]
+        for one in ("gaussian", likelihood)
+    )
+    for (value, error), (low, high) in ((plain, (0.0, 0.91)), (found, (0.925, 0.975))):
+        assert low < np.mean(np.abs(value - 0.3)[error > 0] < 1.96 * error[error > 0]) < high
+    assert np.nanmedian(plain[0]) < 0.98 * 0.3
+    assert np.nanmedian(found[0]) == pytest.approx(0.3, rel=0.01)
+
+
 def test_phase_at_all_times_is_that_of_the_signs() -> None:
     """Turned by any phase, a signed recovery gives what it gave before; with phase left out, what magnitudes give."""
     signed = recovery()[0][:200] + 5 * np.random.default_rng(3).standard_normal((200, len(TI)))
@@ -462,6 +478,8 @@ def test_myelin_water_is_seen() -> None:
             lambda s: t1.inversion_recovery(1j * s, TI, polarity="signed"),
             "complex and cannot be taken as signed",
         ),
+        (lambda s: t1.inversion_recovery(1j * s, TI, likelihood="rician", noise=1.0), "signals are complex"),
+        (lambda s: t1.inversion_recovery(-s, TI, likelihood="rician", noise=1.0), "signals are signed"),
         (lambda s: t1.variable_flip_angle(s, np.full(8, 0.1), repetition_time=0.02), "two different"),
         (lambda s: t1.variable_flip_angle(s, np.arange(2, 10), repetition_time=0.02), "between 0 and π"),
         (lambda s: t1.variable_flip_angle(s, np.linspace(0.1, 1, 8), repetition_time=900.0), "milliseconds"),
@@ -469,6 +487,10 @@ def test_myelin_water_is_seen() -> None:
         (lambda s: t2.spin_echo(s, ECHOES[8::-1][:8]), "sort"),
         (lambda s: t2.spin_echo_train(s, np.geomspace(0.01, 0.1, 8)), "equally spaced"),
         (lambda s: t2.spin_echo_train(s, TRAIN[:8], slice_profile="sinc", time_bandwidth=(3, 90)), "1 to 20"),
+        (
+            lambda s: t2.spin_echo_train(s, TRAIN[:8], slice_profile="sinc", first_pulse="halfway"),
+            "equal refocusing pulses",
+        ),
         (lambda s: b1.double_angle(s[:, :2], (1.0, 1.5)), "α and 2α"),
     ],
 )
@@ -543,6 +565,26 @@ def test_the_slice_profile_is_as_the_echoes_say(sliced: bool) -> None:
     found = t2.spin_echo_train(noisy, times)
     assert found.notes[0].startswith(f"slice profile: {'sinc' if sliced else 'none'}")
     assert np.nanmedian(np.abs(found.maps["T2map"][0] / long - 1)) < 0.02
+
+
+@pytest.mark.parametrize("angle", [120.0, 140.0])
+def test_a_larger_first_pulse_is_found_by_its_echoes(angle: float) -> None:
+    """It makes the echoes of low angles look like those of 180°, with T2 too long: by residuals they differ."""
+    times, long, relative = tuple(0.01 * np.arange(1, 11)), spread(0.03, 0.15, 24), spread(0.92, 1.08, 25)
+    angles = np.deg2rad([90 + angle / 2, angle])
+    echoes = spin_echo_train(
+        1000.0, long, t1=1.0, echo_spacing=0.01, echoes=10, b1=relative, first_angle=angles[0],
+        refocusing_angle=angles[1],
+    )  # fmt: skip
+    noisy = echoes + 5 * np.random.default_rng(26).standard_normal(echoes.shape)
+    found = t2.spin_echo_train(noisy, times)
+    told = t2.spin_echo_train(noisy, times, first_pulse="halfway", refocusing_angle=angles[1])
+    same = t2.spin_echo_train(noisy, times, first_pulse="same")
+    assert f"{90 + angle / 2:g}° and {angle:g}°" in found.notes[0].split(";")[0]
+    assert np.nanmedian(same.maps["T2map"][0] / long - 1) > 0.04
+    for one in (found, told):
+        assert abs(np.nanmedian(one.maps["T2map"][0] / long - 1)) < 0.015
+    assert np.nanmedian(np.abs(told.maps["TB1map"][0] - relative)) < 0.03
 
 
 def test_trains_take_the_t1_of_each_voxel() -> None:

@@ -88,13 +88,16 @@ def projected(task: Task, values: Doubles) -> State:
 
 
 def scored(score: Callable[[Doubles, Doubles], Scored]) -> Evaluate:
-    """Any likelihood, by its pseudo-residuals and information, in units of the data."""
+    """Any likelihood, by its pseudo-residuals and information, in units of the data.
+
+    Those that are not gaussian are of magnitudes: the sign of a point only told where to start.
+    """
 
     def evaluate(task: Task, values: Doubles) -> State:
         assert task.noise is not None
         sigma = task.noise[:, None]
         signal = task.model.signal(task.points, values, task.known)
-        residual, information, cost = score(task.data / sigma, signal / sigma)
+        residual, information, cost = score(np.abs(task.data) / sigma, signal / sigma)
         total = np.sum(task.weight * cost, axis=1) * task.noise**2
         return State(values, _basis(task, values), signal, residual * sigma, task.weight * information, total)
 

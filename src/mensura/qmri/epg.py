@@ -16,20 +16,22 @@ Doubles = NDArray[np.float64]
 
 
 @njit(cache=True)
-def one_train(start: float, angle: float, left1: float, left2: float, echoes: Doubles) -> None:
-    """Magnetization after the excitation, refocusing angle, E1 and E2 of one echo spacing → `echoes`.
+def one_train(start: float, angles: tuple[float, float], left1: float, left2: float, echoes: Doubles) -> None:
+    """Magnetization after the excitation, angles of the first and of the other pulses, E1 and E2 → `echoes`.
 
     States just before a pulse have odd order 2j+1: `rising`[j] = F₊, `falling`[j] = conj F₋ and
     `stored`[j] = −i Z, all real under the CPMG condition. Between pulses F moves up by two orders.
-    Only states that can still reach an echo are followed.
+    Only states that can still reach an echo are followed. E1 and E2 are those of one echo spacing.
     """
     n = echoes.size
     rising, falling, stored = np.zeros(n + 2), np.zeros(n + 2), np.zeros(n + 2)
     half = np.sqrt(left2)
-    sine, cosine = np.sin(angle), np.cos(angle)
-    kept, turned = (1 + cosine) / 2, (1 - cosine) / 2
     rising[0] = start * half
+    sine = cosine = kept = turned = 0.0
     for e in range(n):
+        if e < 2:
+            sine, cosine = np.sin(angles[e]), np.cos(angles[e])
+            kept, turned = (1 + cosine) / 2, (1 - cosine) / 2
         carried = 0.0  # F₊ on its way from order 2j−1 to 2j+1
         for j in range(min(e + 1, n - e)):
             up, down, z = rising[j], falling[j], stored[j]
@@ -52,11 +54,12 @@ def one_train(start: float, angle: float, left1: float, left2: float, echoes: Do
 def _trains(
     starts: Doubles, angles: Doubles, t1: Doubles, t2: Doubles, spacing: float, echoes: NDArray[Any]
 ) -> None:
-    """Fill `echoes` (voxels, n); every voxel stands alone, so the number of threads does not matter."""
+    """Fill `echoes` (voxels, n), angles (2, voxels); every voxel stands alone, whatever the number of threads."""
     n = echoes.shape[1]
     for v in prange(starts.size):
         train = np.empty(n)
-        one_train(starts[v], angles[v], np.exp(-spacing / t1[v]), np.exp(-spacing / t2[v]), train)
+        both = (angles[0, v], angles[1, v])
+        one_train(starts[v], both, np.exp(-spacing / t1[v]), np.exp(-spacing / t2[v]), train)
         for e in range(n):
             echoes[v, e] = train[e]
 
@@ -69,13 +72,14 @@ def spin_echo_train(
     echo_spacing: float,
     echoes: int,
     refocusing_angle: ArrayLike = np.pi,
+    first_angle: ArrayLike | None = None,
     excitation_angle: ArrayLike = np.pi / 2,
     b1: ArrayLike = 1.0,
 ) -> Array:
     """m0, T2, T1 (s), angles (rad) → amplitudes of `echoes` spin echoes, (…, echoes) (unit of m0).
 
-    Extended phase graph of a CPMG train from full relaxation: excitation, then pulses of equal angle
-    `echo_spacing` (s) apart, dephasing between them complete; b1 multiplies both angles. Magnetization that
+    Extended phase graph of a CPMG train from full relaxation: excitation, then pulses of equal angle (the first of
+    `first_angle`, if it is given) `echo_spacing` (s) apart, dephasing between them complete; b1 multiplies all. What
     recovers during the train stays in even orders at the pulses and never refocuses at an echo.
     Tissue, angles and b1 broadcast; double precision inside, float32 kept.
     Hennig 1991, DOI 10.1002/cmr.1820030302; Weigel 2015, DOI 10.1002/jmri.24619.
@@ -84,29 +88,48 @@ def spin_echo_train(
         raise ScanError(
             f"{echoes} echoes every {echo_spacing} s are no train; give 1 or more and a spacing in s"
         )
-    shape, kind, tissue = doubles(m0, t2, t1, refocusing_angle, excitation_angle, b1)
-    amplitude, fast, slow, refocusing, excitation, relative = tissue
+    first = refocusing_angle if first_angle is None else first_angle
+    shape, kind, tissue = doubles(m0, t2, t1, first, refocusing_angle, excitation_angle, b1)
+    amplitude, fast, slow, first, refocusing, excitation, relative = tissue
     signals = np.empty((amplitude.size, echoes), kind)
     starts = amplitude * np.sin(relative * excitation)
-    _trains(starts, relative * refocusing, slow, fast, float(echo_spacing), signals)
+    _trains(starts, relative * np.stack([first, refocusing]), slow, fast, float(echo_spacing), signals)
     return signals.reshape(*shape, echoes)
 
 
-def trains(m0: Doubles, t2: Doubles, b1: Doubles, protocol: tuple[int, float, float, float]) -> Doubles:
-    """m0, T2 (s), B1, all (n, 1) → echoes (n, m), in one thread; protocol: echoes, spacing (s), angle (rad), T1 (s)."""
+def trains(
+    m0: Doubles,
+    t2: Doubles,
+    b1: Doubles,
+    protocol: tuple[int, float, float, float],
+    *,
+    first: float | None = None,
+) -> Doubles:
+    """m0, T2 (s), B1, all (n, 1) → echoes (n, m), in one thread; protocol: echoes, spacing (s), angle (rad), T1 (s).
+
+    `first`: angle of the first refocusing pulse, if it is not that of the others.
+    """
     shape = np.broadcast_shapes(np.shape(m0), np.shape(t2), np.shape(b1))
     each = [np.broadcast_to(a, shape).ravel().astype(np.float64) for a in (m0, t2, b1)]
     count, spacing, angle, t1 = protocol
     echoes = np.empty((each[0].size, count))
-    _fill(each[0], each[1], each[2], spacing, angle, t1, echoes)
+    angles = (float(angle if first is None else first), float(angle))
+    _fill(each[0], each[1], each[2], spacing, angles, t1, echoes)
     return echoes
 
 
 @njit(cache=True, nogil=True)
 def _fill(
-    m0: Doubles, t2: Doubles, b1: Doubles, spacing: float, angle: float, t1: float, echoes: Doubles
+    m0: Doubles,
+    t2: Doubles,
+    b1: Doubles,
+    spacing: float,
+    angles: tuple[float, float],
+    t1: float,
+    echoes: Doubles,
 ) -> None:
     left1 = np.exp(-spacing / t1)
     for v in range(m0.size):
         start = m0[v] * np.sin(b1[v] * np.pi / 2)
-        one_train(start, b1[v] * angle, left1, np.exp(-spacing / t2[v]), echoes[v])
+        both = (b1[v] * angles[0], b1[v] * angles[1])
+        one_train(start, both, left1, np.exp(-spacing / t2[v]), echoes[v])

@@ -120,7 +120,8 @@ def _sum(
     for v in prange(place.size):
         train = np.empty(echoes.shape[1])
         for p in range(starts.shape[1]):
-            one_train(starts[place[v], p], angles[place[v], p], left1, left2[v], train)
+            both = (angles[place[v], p], angles[place[v], p])
+            one_train(starts[place[v], p], both, left1, left2[v], train)
             for e in range(train.size):
                 echoes[v, e] += train[e]
 

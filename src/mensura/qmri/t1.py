@@ -86,6 +86,7 @@ def inversion_recovery(
     ] = "auto",
     noise: Noise = 0.0,
     loss: Loss = "none",
+    likelihood: Likelihood = "gaussian",
     errors: Errors = "analytic",
     bootstraps: Bootstraps = 200,
     seed: Seed = 0,
@@ -100,13 +101,13 @@ def inversion_recovery(
     fits better and does not need an efficiency that there cannot be.
     Of complex signals a and b are complex, M0 is its size and the efficiency the real part: noise stays normal about
     the null, where magnitudes bias T1. The phase may be any, but must be the same at all inversion times. A loss
-    weighs real and imaginary parts each for itself.
+    weighs real and imaginary parts each for itself. Without phase, a likelihood of magnitudes takes that bias out.
 
     Barral et al. 2010, doi:10.1002/mrm.22497. Differs from the paper in the search: a dictionary, then Gauss–Newton.
     Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
     points, data, repetition = _inverted(signals, inversion_times, repetition_time)
-    how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
+    how = {"likelihood": likelihood, **keywords(noise, loss, (errors, bootstraps, seed), monitor)}
     fit = _recovered(points, data, polarity, how, EFFICIENT)
     a, b, t1 = _amplitudes(fit)
     made = Estimates.of(fit, T1map=fit.values.shape[1] - 1)
@@ -160,17 +161,24 @@ def _slopes(by_a: Any, by_b: Any, by_t1: Any) -> dict[int, Any]:
 
 def _recovered(points: Doubles, data: Any, polarity: str, how: How, most: float = np.inf) -> Fit:
     """The fit of complex or signed signals, or of magnitudes whose sign is to be found, with `most` efficiency."""
-    if np.iscomplexobj(data) and polarity in ("auto", "complex"):
+    phased = np.iscomplexobj(data)
+    if polarity == "auto":
+        polarity = "complex" if phased else "signed" if np.nanmin(data, initial=0) < 0 else "magnitude"
+    if polarity != "magnitude" and how.get("likelihood", "gaussian") != "gaussian":
+        raise ScanError(
+            f"the likelihood {how['likelihood']} is of magnitudes, but the signals are {polarity}; leave it out, or "
+            "take the polarity magnitude"
+        )
+    if polarity != "magnitude" and phased != (polarity == "complex"):
+        kind = "complex" if phased else "real"
+        raise ScanError(f"the signals are {kind} and cannot be taken as {polarity}; leave the polarity out")
+    if polarity == "complex":
         known = np.isfinite(data)
         parts = np.concatenate([np.where(known, part, np.nan) for part in (data.real, data.imag)], axis=1)
         return fit_voxels(COMPLEX_RECOVERY, np.tile(points, 2), parts, **how)
-    if polarity == "complex" or (np.iscomplexobj(data) and polarity == "signed"):
-        kind = "complex" if np.iscomplexobj(data) else "real"
-        raise ScanError(f"the signals are {kind} and cannot be taken as {polarity}; leave the polarity out")
-    data = np.abs(data) if np.iscomplexobj(data) else data
-    if polarity == "signed" or (polarity == "auto" and np.nanmin(data, initial=0) < 0):
+    if polarity == "signed":
         return fit_voxels(RECOVERY, points, data, **how)
-    return _turned(points, data, how, most)
+    return _turned(points, np.abs(data) if phased else data, how, most)
 
 
 def _turned(points: Doubles, data: Doubles, how: How, most: float) -> Fit:

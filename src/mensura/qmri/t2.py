@@ -37,11 +37,17 @@ ASKED = 1500
 """Voxels whose echoes tell how angles vary across the slice."""
 CLEARLY = 0.9
 """Share of the residual that the slice's profile must leave to be taken."""
-STEP = 0.2
-"""Of the logarithm of T1, between voxels that are fitted with different ones."""
+STEP, COARSE = 0.2, 0.6
+"""Of the logarithm of T1, between voxels that are fitted with different ones; while the echoes are only asked."""
+NEAR = 1.2
+"""T1 over T2 where one is near the other, as in nickel."""
 T2 = Parameter("t2", "s", SHORTEST, LONGEST, starts=40)
 B1 = Parameter("b1", "1", 0.4, 1.001, starts=16)
 """B1 above nominal looks like as much below: the train of 180° − x is that of 180° + x but for its size."""
+STEADIED_B1 = (0.6, 1.3)
+"""Of trains whose first pulse is larger than the others: range of B1, as far as the others do not exceed 180°."""
+ANGLES = np.deg2rad(np.arange(100.0, 170.0, 5.0))
+"""That those others may have, if it is not told."""
 
 RefocusingAngle = Annotated[float, Tunable("rad", "nominal angle of the refocusing pulses")]
 T1Guess = Annotated[float, Tunable("s", "T1 that is assumed; matters where it is near T2")]
@@ -89,8 +95,10 @@ def spin_echo(
     return Estimates.of(fit, T2map=1, M0map=0)
 
 
-def _train(echoes: Any, m0: Any, t2: Any, b1: Any, spacing: float, angle: float, t1: float) -> Any:
-    return epg.trains(m0, t2, b1, (np.size(echoes), spacing, angle, t1))
+def _train(
+    echoes: Any, m0: Any, t2: Any, b1: Any, spacing: float, first: float, angle: float, t1: float
+) -> Any:
+    return epg.trains(m0, t2, b1, (np.size(echoes), spacing, angle, t1), first=first)
 
 
 def _sliced(echoes: Any, m0: Any, t2: Any, b1: Any, table: Lookup) -> Any:
@@ -113,6 +121,14 @@ def spin_echo_train(
         Literal["auto", "none", "sinc"],
         Tunable(
             "", "how the angles vary across the slice: not, or as of sinc pulses; auto: as the echoes say"
+        ),
+    ] = "auto",
+    first_pulse: Annotated[
+        Literal["auto", "same", "halfway"],
+        Tunable(
+            "",
+            "the first refocusing angle: that of the others, or halfway from it to 180°, which steadies the echoes; "
+            "auto: as the echoes say",
         ),
     ] = "auto",
     time_bandwidth: Annotated[
@@ -140,8 +156,13 @@ def spin_echo_train(
     two scanners and are wrong for a third: `auto` takes them only where they leave clearly less of the signals than one
     angle does. T1 (s) of each voxel, if it is given, counts to a tenth, and `t1` where it is not known; it matters
     where it is near T2.
+    Trains of pulses below 180° (fast spin echo) may begin with one that is halfway to 180° larger. Their echoes hardly
+    swing, so that they look like those of perfect pulses, but last longer. Where the angle is not told (180°), it is
+    the one of 100°, 105° … 165° that leaves least; by itself it is taken only where it leaves clearly less than equal
+    pulses do, be T1 as assumed or near T2. B1 is then 0.6 to 1.3.
     Hennig 1991, doi:10.1002/cmr.1820030302; Lebel & Wilman 2010, doi:10.1002/mrm.22487. Differs from the latter in the
-    pulses, which are Hann-windowed sincs, and in interpolating the sums, which are tabulated once per protocol.
+    pulses, which are Hann-windowed sincs, and in interpolating the sums, which are tabulated once per protocol. Larger
+    first pulse: Hennig & Scheffler 2000, doi:10.1002/1522-2594(200012)44:6<983::AID-MRM21>3.0.CO;2-9.
     Raises ScanError for unequal spacing.
     """
     times, data = _checked(signals, echo_times)
@@ -154,58 +175,136 @@ def spin_echo_train(
     relative = None if b1 is None else np.asarray(b1, np.float64)
     pulses = Pulses(time_bandwidth, refocusing_width, float(refocusing_angle))
     how = {"likelihood": likelihood, **keywords(noise, loss, (errors, bootstraps, seed), monitor)}
-    trains = _Trains(times, data, relative, pulses, how)
-    profile, notes = trains.spoken_for(float(t1)) if slice_profile == "auto" else (slice_profile, ())
-    if t1_map is None:
-        made = trains.fitted(profile, float(t1))
-    else:
-        made = trains.at_levels(profile, np.where(t1_map > 0, t1_map, t1).astype(np.float64))
-    return replace(made, notes=notes)
+    slow = np.full(len(data), float(t1)) if t1_map is None else np.where(t1_map > 0, t1_map, t1)
+    trains = _Trains(times, data, relative, slow.astype(np.float64), pulses, how)
+    kind, notes = trains.spoken_for(
+        _kinds(slice_profile, first_pulse, pulses.refocusing_angle), t1_map is None
+    )
+    return replace(trains.fitted(kind), notes=notes)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Of train: the slice's profile, and the angles (rad) of the first and of the other refocusing pulses."""
+
+    profile: str
+    first: float
+    angle: float
+
+    @property
+    def equal(self) -> bool:
+        return self.first == self.angle
+
+    def __str__(self) -> str:
+        if self.equal:
+            return self.profile
+        return f"{self.profile}, angles {np.rad2deg(self.first):.4g}° and {np.rad2deg(self.angle):.4g}°"
+
+    @property
+    def b1(self) -> Parameter:
+        """What B1 there may be."""
+        if self.equal:
+            return B1
+        low, high = STEADIED_B1
+        return replace(B1, lower=low, upper=min(high, np.pi / self.angle))
+
+
+def _kinds(profile: str, first_pulse: str, angle: float) -> list[_Kind]:
+    """Those that the echoes are asked about, the plainest first. ScanError for what does not go together."""
+    if profile == "sinc" and first_pulse == "halfway":
+        raise ScanError(
+            "a slice profile goes with equal refocusing pulses only; leave out one of slice profile and first pulse"
+        )
+    profiles = ["none", "sinc"] if profile == "auto" else [profile]
+    same = [] if first_pulse == "halfway" else [_Kind(one, angle, angle) for one in profiles]
+    if first_pulse == "same" or (first_pulse == "auto" and profile != "auto"):
+        return same
+    angles = ANGLES if angle == np.pi else [angle]
+    return [*same, *(_Kind("none", float(np.pi + a) / 2, float(a)) for a in angles)]
 
 
 @dataclass(frozen=True)
 class _Trains:
-    """Echo times, signals (n, m), B1 (n) or None, the pulses, and how they are to be fitted."""
+    """Echo times, signals (n, m), B1 (n) or None, T1 (s) (n), the pulses, and how they are to be fitted."""
 
     times: Doubles
     data: Doubles
     b1: Doubles | None
+    t1: Doubles
     pulses: Pulses
     how: dict[str, Any]
+    step: float = STEP
 
-    def fitted(self, profile: str, t1: float, which: Any = slice(None), **how: Any) -> Estimates:
-        """Some of the voxels, which share T1 (s)."""
+    def part(self, which: Any) -> _Trains:
+        """Some of the voxels."""
         b1 = None if self.b1 is None else self.b1[which]
-        spacing, angle = float(self.times[0]), self.pulses.refocusing_angle
-        model: SignalModel = TRAIN
-        known: dict[str, Any] = {"spacing": spacing, "angle": angle, "t1": t1}
-        if profile == "sinc":
-            model, known = SLICED, {"table": _table(self.pulses, (self.times.size, spacing, t1), b1)}
-        return _fitted_train((model, known, {**self.how, **how}), self.times, self.data[which], b1)
+        return replace(self, data=self.data[which], b1=b1, t1=self.t1[which])
 
-    def spoken_for(self, t1: float) -> tuple[str, tuple[str, ...]]:
-        """The slice's profile that leaves clearly less of the signals, of up to `ASKED` voxels, and that in words."""
-        size = np.max(np.abs(np.nan_to_num(self.data)), axis=1, initial=0)
-        there = np.flatnonzero(size > 0)
-        which = there[:: max(1, there.size // ASKED)]
-        if not which.size:
-            return "none", ()
-        left = {}
-        for profile in ("none", "sinc"):
-            fit = self.fitted(profile, t1, which, bootstrap=None, monitor=None).fit
-            assert fit is not None
-            left[profile] = float(np.median(np.nan_to_num(fit.residual / size[which], nan=np.inf)))
-        best = "sinc" if left["sinc"] < CLEARLY * left["none"] else "none"
-        told = " and ".join(f"{100 * share:.2g} % ({name})" for name, share in left.items())
+    def fitted(self, kind: _Kind) -> Estimates:
+        """T2, M0 and B1 by trains of a kind."""
+        groups = self.groups()
+        if len(groups) == 1:
+            return self._sharing(kind, groups[0][1])
+        return Estimates.joined([(which, self.part(which)._sharing(kind, t1)) for which, t1 in groups])
+
+    def groups(self) -> list[tuple[NDArray[np.intp], float]]:
+        """The voxels by their T1 (s), to half a step unless all share it."""
+        everyone = np.arange(len(self.data))
+        if not everyone.size or np.all(self.t1 == self.t1[0]):
+            return [(everyone, float(self.t1[0]) if everyone.size else 1.0)]
+        level = np.rint(np.log(np.clip(self.t1, SHORTEST, LONGEST)) / self.step)
+        return [(everyone[level == one], float(np.exp(self.step * one))) for one in np.unique(level)]
+
+    def _sharing(self, kind: _Kind, t1: float) -> Estimates:
+        """Voxels that share T1 (s)."""
+        spacing = float(self.times[0])
+        model = replace(TRAIN, parameters=(M0, T2, kind.b1))
+        known: dict[str, Any] = {"spacing": spacing, "first": kind.first, "angle": kind.angle, "t1": t1}
+        if kind.profile == "sinc":
+            model, known = SLICED, {"table": _table(self.pulses, (self.times.size, spacing, t1), self.b1)}
+        return _fitted_train((model, known, self.how), self.times, self.data, self.b1)
+
+    def spoken_for(self, kinds: list[_Kind], guessed: bool) -> tuple[_Kind, tuple[str, ...]]:
+        """The kind that leaves clearly less of the signals of up to `ASKED` voxels than plainer ones; that in words."""
+        there = np.flatnonzero(np.any(np.nan_to_num(self.data), axis=1))
+        if not there.size or len(kinds) == 1:
+            return kinds[0], ()
+        quiet = {**self.how, "bootstrap": None, "monitor": None}
+        asked = replace(self.part(there[:: max(1, there.size // ASKED)]), how=quiet, step=COARSE)
+        left = {kind: asked.left(kind) for kind in kinds}
+        best = asked.clearest(left, guessed)
+        told = " and ".join(
+            f"{100 * share:.2g} % ({kind})" for kind, share in left.items() if kind.equal or kind == best
+        )
         return best, (f"slice profile: {best}; of the first echoes, {told} are left over",)
 
-    def at_levels(self, profile: str, t1: Doubles) -> Estimates:
-        """Voxels with a T1 (s) of their own, to a tenth."""
-        level = np.rint(np.log(np.clip(t1, SHORTEST, LONGEST)) / STEP)
-        groups = [np.flatnonzero(level == one) for one in np.unique(level)]
-        return Estimates.joined(
-            [(group, self.fitted(profile, float(np.exp(STEP * level[group[0]])), group)) for group in groups]
-        )
+    def clearest(self, left: dict[_Kind, float], guessed: bool) -> _Kind:
+        """The plainest kind, unless another leaves clearly less; unequal pulses less than any equal ones, also if T1 is
+        near T2 where it is guessed."""
+        equal, others = ([kind for kind in left if kind.equal is so] for so in (True, False))
+        if not equal:
+            return min(others, key=left.__getitem__)
+        best = min(equal, key=left.__getitem__)
+        best = best if left[best] < CLEARLY * left[equal[0]] else equal[0]
+        other = min(others, key=left.__getitem__, default=best)
+        if not left[other] < CLEARLY * left[best]:
+            return best
+        return best if guessed and not left[other] < CLEARLY * self.near(best) else other
+
+    def near(self, kind: _Kind) -> float:
+        """What a kind leaves if T1 is near the T2 that it finds."""
+        short = self.fitted(kind).maps["T2map"][0]
+        return replace(self, t1=np.where(short > 0, NEAR * short, self.t1).astype(np.float64)).left(kind)
+
+    def left(self, kind: _Kind) -> float:
+        """What a kind leaves of the signals of most voxels."""
+        left = []
+        for which, t1 in self.groups():
+            fit = self.part(which)._sharing(kind, t1).fit
+            assert fit is not None
+            size = np.max(np.abs(np.nan_to_num(self.data[which])), axis=1)
+            left.append(np.nan_to_num(fit.residual / size, nan=np.inf))
+        return float(np.median(np.concatenate(left)))
 
 
 def _table(pulses: Pulses, protocol: tuple[int, float, float], b1: Doubles | None) -> Lookup:
