@@ -406,6 +406,39 @@ def test_bloch_siegert_over_a_turn() -> None:
         b1.bloch_siegert(1000 * phases, constant=1.2)
 
 
+def off_resonant(offset: float, field: float) -> float:
+    """Bloch's equation in steps of 2 µs: the phase that an 8 ms Fermi pulse of 60 Hz leaves, seen at the spins' own
+    frequency."""
+    duration, steps = 0.008, 4000
+    at = (np.arange(steps) + 0.5) * duration / steps
+    size = 60 / (1 + np.exp((np.abs(at - duration / 2) - 0.35 * duration) / (0.02 * duration)))
+    turned = np.eye(2, dtype=complex)
+    for one, angle in zip(size, 2 * np.pi * offset * at, strict=True):
+        x, y, z = 2 * np.pi * duration / steps * np.array([one * np.cos(angle), one * np.sin(angle), field])
+        whole = np.sqrt(x * x + y * y + z * z)
+        pauli = np.array([[z, x - 1j * y], [x + 1j * y, -z]])
+        turned = (np.cos(whole / 2) * np.eye(2) - 1j * np.sin(whole / 2) / max(whole, 1e-30) * pauli) @ turned
+    density = turned @ np.array([[0, 0.5], [0.5, 0]]) @ turned.conj().T
+    return float(np.angle(density[1, 0] * np.exp(-2j * np.pi * field * duration)))
+
+
+def test_bloch_siegert_off_resonance() -> None:
+    """At 400 Hz of 2 kHz B1 is 2 % too high; the field map leaves a tenth of that."""
+    at_zero, at_field = ([off_resonant(sign * 2000.0, f) for sign in (-1, 1)] for f in (0.0, 400.0))
+    phases = np.array([at_zero, at_field])
+    half = np.mod(phases[0, 0] - phases[0, 1], 2 * np.pi) / 2
+    plain = b1.bloch_siegert(phases, constant=half).maps["TB1map"][0]
+    told = {"b0": np.array([0.0, 400.0]), "pulse_offset": 2000.0}
+    freed = b1.bloch_siegert(phases, constant=half, **told)
+    assert plain[1] - 1 == pytest.approx(0.02, rel=0.1)
+    np.testing.assert_allclose(freed.maps["TB1map"][0], 1, atol=1e-3)
+    assert (
+        b1.bloch_siegert(phases, constant=half, b0=np.array([0.0, 1500.0]), pulse_offset=2000.0).status[1] > 0
+    )
+    with pytest.raises(ScanError, match="--pulse-offset"):
+        b1.bloch_siegert(phases, constant=half, b0=np.zeros(2))
+
+
 def test_saturation_by_magnetization_transfer() -> None:
     """Signals made with δ = 1.5 % give δ and T1 back to the few per cent of the rational approximation."""
     angles, times = np.deg2rad([6.0, 6.0, 20.0]), (0.025, 0.025, 0.018)

@@ -154,6 +154,7 @@ def _run(arguments: argparse.Namespace) -> int:
     series = dataset_fits.find(arguments.bids_dir, **chosen) if arguments.only != "runs" else []
     fitted = any(one.suffix in fit_rules.RULES for one in series)
     runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not fitted) if arguments.only != "fits" else []
+    runs = [run for run in runs if not run.decay_alone]
     jobs = [
         Job(
             run.name,

@@ -72,6 +72,16 @@ def role_of(image: Path) -> str:
     return next((role for role in roles if label.startswith(role)), "")
 
 
+def beside(image: Path, part: str) -> Path | None:
+    """A magnitude → the image of another part (phase, real, imag) that belongs to it, if there is one."""
+    name = parse(image)
+    if name is None:
+        return None
+    stem = f"{join({**name.entities, 'part': part})}_{name.suffix}"
+    found = (image.with_name(stem + extension) for extension in IMAGE_EXTENSIONS)
+    return next((path for path in found if path.is_file() and path != image), None)
+
+
 def _series_in(root: Path, folder: Path, suffixes: Sequence[str]) -> list[ImageSeries]:
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("sub-*")):

@@ -62,7 +62,8 @@ RULES: Mapping[str, Rule] = {
     "MP2RAGE": Rule("mp2rage", plan=mp2rage_series.plan),
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
     "MTR": Rule("mt_ratio", order=("MTState",), images=2),
-    **dict.fromkeys(("phasediff", "phase1", "fieldmap"), Rule("fieldmap", plan=field_maps.plan)),
+    **dict.fromkeys(field_maps.SUFFIXES, Rule("fieldmap", plan=field_maps.plan)),
+    **dict.fromkeys(("MEGRE", "T2starw"), Rule("r2star", "EchoTime")),
     "dwi": Rule("dti", plan=diffusion_series.plan),
     "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
     "MPM": Rule(
@@ -107,8 +108,29 @@ def planned(series: ImageSeries) -> Plan:
         said.append(
             "several readouts follow an inversion: T1 is that under the readouts, shorter than without them"
         )
+    own = _own_phase(series, rule, records)
     return Plan(
-        rule.model, entry(rule.model), [*images, *shown], read, {**rule.fixed, **given}, positional, said
+        rule.model,
+        entry(rule.model),
+        [*images, *shown, *(own.phases if own else ())],
+        read,
+        {**rule.fixed, **given},
+        positional,
+        [*said, own.words] if own else said,
+        field=own.field if own else None,
+    )
+
+
+def _own_phase(
+    series: ImageSeries, rule: Rule, records: Sequence[tuple[Path, Values]]
+) -> field_maps.OwnPhase | None:
+    """The echoes of the first contrast whose phase tells the field, where that enters the model."""
+    if not entry(rule.model).of_field or rule.varies != "EchoTime":
+        return None
+    contrast = [[record.get(key) for key in rule.parameters.values()] for _, record in records]
+    first = [pair for pair, own in zip(records, contrast, strict=True) if own == contrast[0]]
+    return field_maps.own_phase(
+        series, [(path, _rank((path, record), "EchoTime", 1)) for path, record in first]
     )
 
 
@@ -145,7 +167,8 @@ def _ordered(series: ImageSeries, rule: Rule) -> list[tuple[Path, Values]]:
 
 
 def _rank(pair: tuple[Path, Values], key: str, sign: int) -> float:
-    return sign * float(told(*pair, *key.split("|")))
+    value = told(*pair, *key.split("|"))
+    return sign * float(value[0] if isinstance(value, list) else value)
 
 
 def _protocol(
@@ -169,9 +192,9 @@ def _protocol(
             )
     if not rule.varies:
         return given, []
-    return given, [
-        tuple(si(rule.varies, told(path, record, *rule.varies.split("|"))) for path, record in records)
-    ]
+    varied = [told(path, record, *rule.varies.split("|")) for path, record in records]
+    every = [one for value in varied for one in (value if isinstance(value, list) else [value])]
+    return given, [tuple(si(rule.varies, value) for value in every)]
 
 
 def told_by(name: str, sidecars: Sequence[Path]) -> tuple[dict[str, Any], tuple[float, ...]]:

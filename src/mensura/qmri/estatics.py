@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,16 +11,18 @@ import numpy as np
 
 from mensura.fit import Fit, Parameter, SignalModel, fit_voxels
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
+from mensura.qmri.gradients import dephased, known_to_a_fit, share
 from mensura.scan import FloatArray, ScanError
 
 R2STAR = Parameter("r2star", "1/s", -50.0, 2000.0, starts=48)
 """May be negative, as noise makes it where hardly anything decays: fluid at short echo times."""
 
 
-def _decays(contrasts: tuple[int, ...], times: Any, *parameters: Any) -> Any:
+def _decays(contrasts: tuple[int, ...], times: Any, *parameters: Any, **rises: Any) -> Any:
     """Amplitudes of the contrasts and R2* → what each image holds of its own contrast's decay."""
     *amplitudes, rate = parameters
-    return np.concatenate([amplitudes[c] for c in contrasts], axis=-1) * np.exp(-rate * times)
+    decay = np.exp(-rate * times) * (share(times=times, **rises) if rises else 1)
+    return np.concatenate([amplitudes[c] for c in contrasts], axis=-1) * decay
 
 
 def estatics(
@@ -27,6 +30,7 @@ def estatics(
     echo_times: Sequence[float],
     contrasts: Sequence[int],
     *,
+    field_rises: FloatArray | None = None,
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
@@ -34,6 +38,7 @@ def estatics(
     """Signals (n, m), echo time (s) and contrast (0, 1, …) of every image → amplitudes at TE = 0, then R2* (1/s).
 
     S = A_c e^{−R2*·TE}: least squares of all images together, the amplitudes being the best there are for each R2*.
+    Where it is known by how much the field rises across the voxel (Hz, n × 3), times what that leaves (`gradients`).
     Weiskopf et al. 2014, doi:10.3389/fnins.2014.00278. Differs from the paper in that the signals are fitted, not
     their logarithms: noise does not bias late echoes. Raises ScanError where no contrast has two echo times.
     """
@@ -50,4 +55,7 @@ def estatics(
     model = SignalModel(
         "estatics", partial(_decays, groups), (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
     )
-    return fit_voxels(model, times, signals, noise=known_noise(noise), loss=loss, likelihood=likelihood)
+    data, known = known_to_a_fit(signals, field_rises, times)
+    how: Any = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
+    fit = fit_voxels(model, times, data, known=known, **how)
+    return replace(fit, status=dephased(fit.status, data, field_rises))

@@ -35,6 +35,7 @@ def multi_parameter(
     ],
     mt_states: Annotated[tuple[int, ...], Tunable("1", "of every image: 1 with MT pulse, 0 without")],
     b1: FloatArray | None = None,
+    field_rises: FloatArray | None = None,
     b1_dependence: Annotated[
         float, Tunable("1", "share of MTsat that goes with B1; 0: MTsat goes with B1 squared alone")
     ] = 0.4,
@@ -48,14 +49,17 @@ def multi_parameter(
     pulse T1 and M0 (`two_angles`), with them and the third the share of the magnetization that the MT pulse takes
     (`transferred`): the steady states are solved exactly, no angle or TR/T1 need be small. The angles are b1·nominal;
     MTsat is that at b1 = 1, δ/b1²·(1 − c)/(1 − c b1), c = `b1_dependence`. M0 holds the receive field. Without images
-    with MT pulse there is no MTsat. Imperfect spoiling is not corrected.
+    with MT pulse there is no MTsat. R2* is freed of the field's gradient where it is known by how much the field rises
+    across the voxel (Hz, n × 3). Imperfect spoiling is not corrected.
 
     Helms et al. 2008, doi:10.1002/mrm.21542 (T1), doi:10.1002/mrm.21732 (MTsat); Weiskopf et al. 2013,
     doi:10.3389/fnins.2013.00095. Differs from the papers in the exact steady states.
     Raises ScanError unless there are two angles without, and at most one contrast with MT pulse.
     """
     contrasts, which = _contrasts(flip_angles, repetition_times, mt_states)
-    fit = estatics(signals, echo_times, which, noise=noise, loss=loss, likelihood=likelihood)
+    fit = estatics(
+        signals, echo_times, which, field_rises=field_rises, noise=noise, loss=loss, likelihood=likelihood
+    )
     relative = np.ones(len(fit.values)) if b1 is None else np.asarray(b1, np.float64)
     maps = _maps(_Scans(contrasts, relative, b1_dependence), fit)
     t1 = maps["T1map"][0]
