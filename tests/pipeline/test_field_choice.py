@@ -219,7 +219,7 @@ def plane(grid: Grid = GRID, rise: tuple[float, ...] = RISE) -> np.ndarray:
     steps = np.diag(grid.affine)[:3] / np.diag(GRID.affine)[:3]
     start = (grid.affine - GRID.affine)[:3, 3] / np.diag(GRID.affine)[:3]
     at = np.indices(grid.shape) * steps[:, None, None, None] + start[:, None, None, None]
-    field: np.ndarray = (np.einsum("i,i...->...", np.asarray(rise), at) + 3).astype(np.float32)
+    field: np.ndarray = (np.einsum("i,i...->...", np.asarray(rise), at) + 3.3).astype(np.float32)
     return field
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from mensura.fit import Fit, Status, curve
 from mensura.qmri import b1, equations, mt, t1, t2
+from mensura.qmri.despot1 import despot1
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.hifi import despot1_hifi
@@ -107,7 +108,7 @@ def inversion_and_angles(hard: bool = False) -> Made:
 def linear_angles() -> Made:
     signal, truth, _ = variable_angles()
     relative = np.random.default_rng(4).uniform(0.7, 1.3, N)
-    return signal, truth, lambda s: t1.despot1(s, ANGLES, repetition_time=0.02, b1=relative)
+    return signal, truth, lambda s: despot1(s, ANGLES, repetition_time=0.02, b1=relative)
 
 
 def decay() -> Made:

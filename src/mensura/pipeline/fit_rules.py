@@ -65,11 +65,17 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(field_maps.SUFFIXES, Rule("fieldmap", plan=field_maps.plan)),
     **dict.fromkeys(("MEGRE", "T2starw"), Rule("r2star", "EchoTime")),
     "dwi": Rule("dti", plan=diffusion_series.plan),
-    "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
+    "MTS": Rule(
+        "mt_saturation",
+        "FlipAngle",
+        {"repetition_times": EXCITATION, **SPOILING},
+        ("-MTState", "FlipAngle"),
+        3,
+    ),
     "MPM": Rule(
         "mpm",
         "EchoTime",
-        {"flip_angles": "FlipAngle", "repetition_times": EXCITATION, "mt_states": "MTState"},
+        {"flip_angles": "FlipAngle", "repetition_times": EXCITATION, "mt_states": "MTState", **SPOILING},
         ("MTState", "FlipAngle", "EchoTime"),
     ),
 }

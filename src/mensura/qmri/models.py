@@ -92,7 +92,7 @@ MODELS: Mapping[str, Model] = {
     "variable_flip_angle": _model(
         "t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A, **DENSITY
     ),
-    "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
+    "despot1": _model("despot1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
     "despot1_hifi": _signed("hifi:despot1_hifi", "10.1002/jmri.21130", T1map="s", M0map=A, TB1map="1"),
     "mp2rage": _signed("mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", T1map="s", UNIT1="1"),
     "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),

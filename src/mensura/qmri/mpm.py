@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -14,7 +15,17 @@ from mensura.methods import Tunable
 from mensura.qmri.choices import Likelihood, Loss, Noise
 from mensura.qmri.estatics import estatics
 from mensura.qmri.estimates import Estimates, propagated
+from mensura.qmri.lookup import Lookup
 from mensura.qmri.mt import at_nominal_b1
+from mensura.qmri.spoiling import (
+    Diffusivity,
+    Increment,
+    Moment,
+    Spoiling,
+    SpoilingT2,
+    ideally,
+    tabulated_each,
+)
 from mensura.qmri.t1 import LONGEST, SHORTEST
 from mensura.scan import FloatArray, ScanError
 
@@ -39,6 +50,10 @@ def multi_parameter(
     b1_dependence: Annotated[
         float, Tunable("1", "share of MTsat that goes with B1; 0: MTsat goes with B1 squared alone")
     ] = 0.4,
+    spoiling_increment: Increment = 0.0,
+    spoiling_t2: SpoilingT2 = 0.07,
+    spoiling_moment: Moment = 0.0,
+    diffusivity: Diffusivity = 0.0008,
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
@@ -50,7 +65,9 @@ def multi_parameter(
     (`transferred`): the steady states are solved exactly, no angle or TR/T1 need be small. The angles are b1·nominal;
     MTsat is that at b1 = 1, δ/b1²·(1 − c)/(1 − c b1), c = `b1_dependence`. M0 holds the receive field. Without images
     with MT pulse there is no MTsat. R2* is freed of the field's gradient where it is known by how much the field rises
-    across the voxel (Hz, n × 3). Imperfect spoiling is not corrected.
+    across the voxel (Hz, n × 3). Imperfect spoiling is corrected as in `variable_flip_angle`: the amplitudes of every
+    weighting are divided by what the extended phase graph of its angle and TR leaves at this T1, that with MT pulse as
+    if without.
 
     Helms et al. 2008, doi:10.1002/mrm.21542 (T1), doi:10.1002/mrm.21732 (MTsat); Weiskopf et al. 2013,
     doi:10.3389/fnins.2013.00095. Differs from the papers in the exact steady states.
@@ -61,7 +78,11 @@ def multi_parameter(
         signals, echo_times, which, field_rises=field_rises, noise=noise, loss=loss, likelihood=likelihood
     )
     relative = np.ones(len(fit.values)) if b1 is None else np.asarray(b1, np.float64)
-    maps = _maps(_Scans(contrasts, relative, b1_dependence), fit)
+    spoiling = Spoiling.told(spoiling_increment, spoiling_t2, spoiling_moment, diffusivity)
+    tables = tabulated_each(
+        [c.flip_angle for c in contrasts], [c.repetition_time for c in contrasts], spoiling, relative
+    )
+    maps = _maps(_Scans(contrasts, relative, b1_dependence, tables), fit)
     t1 = maps["T1map"][0]
     status = fit.status.copy()
     status[~np.isfinite(relative)] = Status.NO_SIGNAL
@@ -80,11 +101,12 @@ class _Contrast:
 
 @dataclass(frozen=True)
 class _Scans:
-    """PD-, T1- and perhaps MT-weighting, B1 of every voxel, and how MTsat goes with it."""
+    """PD-, T1- and perhaps MT-weighting, B1 of every voxel, how MTsat goes with it, what spoiling leaves of each."""
 
     contrasts: tuple[_Contrast, ...]
     b1: Doubles
     b1_dependence: float
+    tables: Sequence[Lookup] = ()
 
 
 def _contrasts(
@@ -109,42 +131,39 @@ def _contrasts(
 
 
 def _maps(scans: _Scans, fit: Fit) -> dict[str, tuple[Doubles, Doubles]]:
-    """Every map with its standard deviation."""
+    """Every map with its standard deviation, to first order."""
     amplitudes = fit.values[:, :-1].astype(np.float64)
-    names = ["T1map", "R1map", "M0map", *(["MTsat"] if len(scans.contrasts) > 2 else [])]
-    found = {name: _with_error(amplitudes, fit, _formula(name, scans)) for name in names}
-    rate = fit.values[:, -1].astype(np.float64), fit.errors[:, -1].astype(np.float64)
-    return {**found, "R2starmap": rate}
-
-
-def _with_error(
-    amplitudes: Doubles, fit: Fit, formula: Callable[[Doubles], Doubles]
-) -> tuple[Doubles, Doubles]:
-    """A function of the amplitudes (n, contrasts), and its standard deviation to first order."""
-    slopes = {}
+    slopes: dict[str, dict[int, Doubles]] = defaultdict(dict)
     for i in range(amplitudes.shape[1]):
         step = np.zeros_like(amplitudes)
         step[:, i] = 1e-4 * np.abs(amplitudes[:, i])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slopes[i] = (formula(amplitudes + step) - formula(amplitudes - step)) / (2 * step[:, i])
-    return formula(amplitudes), propagated(fit, slopes)
+        above, below = _made(scans, amplitudes + step), _made(scans, amplitudes - step)
+        for name in above:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                slopes[name][i] = (above[name] - below[name]) / (2 * step[:, i])
+    values = _made(scans, amplitudes)
+    rate = fit.values[:, -1].astype(np.float64), fit.errors[:, -1].astype(np.float64)
+    return {
+        **{name: (values[name], propagated(fit, slopes[name])) for name in values},
+        "R2starmap": rate,
+    }
 
 
-def _formula(name: str, scans: _Scans) -> Callable[[Doubles], Doubles]:
-    """Amplitudes (n, contrasts) → the map of that name."""
+def _made(scans: _Scans, amplitudes: Doubles) -> dict[str, Doubles]:
+    """Amplitudes (n, contrasts) → the maps that are made of them."""
     angles = [scans.b1 * c.flip_angle for c in scans.contrasts]
     times = [c.repetition_time for c in scans.contrasts]
 
-    def made(amplitudes: Doubles) -> Doubles:
-        t1, m0 = two_angles(
-            (amplitudes[:, 0], amplitudes[:, 1]), (angles[0], angles[1]), (times[0], times[1])
-        )
-        if name == "MTsat":
-            share = transferred(amplitudes[:, 2], angles[2], times[2], tissue=(m0, t1))
-            return 100 * at_nominal_b1(share, scans.b1, scans.b1_dependence)
-        return {"T1map": t1, "R1map": 1 / t1, "M0map": m0}[name]
+    def solved(ideal: Doubles) -> tuple[Doubles, Doubles]:
+        return two_angles((ideal[:, 0], ideal[:, 1]), (angles[0], angles[1]), (times[0], times[1]))
 
-    return made
+    ideal = ideally(amplitudes, lambda signals: solved(signals)[0], scans.tables, scans.b1)
+    t1, m0 = solved(ideal)
+    found = {"T1map": t1, "R1map": 1 / t1, "M0map": m0}
+    if len(angles) > 2:
+        share = transferred(ideal[:, 2], angles[2], times[2], tissue=(m0, t1))
+        found["MTsat"] = 100 * at_nominal_b1(share, scans.b1, scans.b1_dependence)
+    return found
 
 
 def two_angles(

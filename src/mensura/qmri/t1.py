@@ -22,7 +22,7 @@ from mensura.qmri.choices import (
     keywords,
 )
 from mensura.qmri.equations import ComplexArray
-from mensura.qmri.estimates import Estimates, ended, propagated
+from mensura.qmri.estimates import Estimates, propagated
 from mensura.qmri.lookup import Lookup
 from mensura.qmri.spoiling import Diffusivity, Increment, Moment, Spoiling, SpoilingT2, tabulated
 from mensura.scan import FloatArray, ScanError
@@ -121,7 +121,7 @@ def _inverted(
     signals: Any, inversion_times: Sequence[float], repetition_time: float | Sequence[float]
 ) -> tuple[Doubles, Any, float | None]:
     """Points of the fit (times, or these and repetition times), data in their order, the TR of all if it is one."""
-    repetition = np.array([_seconds(value, "repetition time") for value in np.ravel(repetition_time)])
+    repetition = np.array([checked_seconds(value, "repetition time") for value in np.ravel(repetition_time)])
     times, data = _ordered(signals, inversion_times, "inversion times")
     if repetition.size not in (1, times.size):
         raise ScanError(
@@ -297,75 +297,21 @@ def variable_flip_angle(
     T2 that is assumed; after Preibisch & Deichmann 2009, doi:10.1002/mrm.21776, who correct T1 instead. The error of
     the assumed T2 is not part of the standard deviation. Raises ScanError for fewer than two angles.
     """
-    angles = _angles(flip_angles)
-    known: dict[str, Any] = {"repetition_time": _seconds(repetition_time, "repetition time")}
+    angles = checked_angles(flip_angles)
+    known: dict[str, Any] = {"repetition_time": checked_seconds(repetition_time, "repetition time")}
     if b1 is not None:
         known["b1"] = np.asarray(b1, np.float64)
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
-    if spoiling_increment:
-        spoiling = Spoiling(spoiling_increment, spoiling_t2, 1e-3 * spoiling_moment, 1e-6 * diffusivity)
+    spoiling = Spoiling.told(spoiling_increment, spoiling_t2, spoiling_moment, diffusivity)
+    if spoiling is not None:
         known["factor"] = tabulated(angles, known["repetition_time"], spoiling, known.get("b1"))
     fit = fit_voxels(SPOILED, angles, signals, known=known, likelihood=likelihood, **how)
     return Estimates.of(fit, T1map=1, M0map=0)
 
 
-def despot1(
-    signals: FloatArray,
-    flip_angles: Sequence[float],
-    *,
-    repetition_time: Annotated[float, Tunable("s", "from excitation to excitation")],
-    b1: FloatArray | None = None,
-    rounds: Annotated[int, Tunable("1", "of weights; 0: the unweighted line, which is biased by noise")] = 3,
-) -> Estimates:
-    """Signals (n, m), flip angles (rad), B1 (n) → T1 (s) and M0, each with its error; a weighted straight line.
-
-    S/sin a = E1·S/tan a + M0(1 − E1), weighted by (sin a/(1 − E1 cos a))², in rounds. Deoni et al. 2003,
-    doi:10.1002/mrm.10407; weights: Chang et al. 2008, doi:10.1002/mrm.21669. Errors are first order.
-    """
-    angle = _angles(flip_angles)[None] * (1.0 if b1 is None else np.asarray(b1, np.float64)[:, None])
-    tr, data = _seconds(repetition_time, "repetition time"), np.asarray(signals, np.float64)
-    x, y, sine = data / np.tan(angle), data / np.sin(angle), np.sin(angle)
-    weight, (slope, offset) = np.ones_like(x), (np.zeros(len(x)), np.zeros(len(x)))
-    for _ in range(rounds + 1):
-        slope, offset = _line(x, y, weight)
-        weight = np.square(sine / (1 - np.clip(slope, 0, 1)[:, None] * np.cos(angle)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t1, m0 = -tr / np.log(slope), offset / (1 - slope)
-    residual = data - _spoiled(angle, m0[:, None], t1[:, None], tr)
-    errors = _first_order(angle, m0, t1, tr, residual)
-    status = ended(data, (t1 > SHORTEST) & (t1 < LONGEST))
-    return Estimates.closed(status, T1map=(t1, errors[1]), M0map=(m0, errors[0]))
-
-
-def _line(x: Doubles, y: Doubles, weight: Doubles) -> tuple[Doubles, Doubles]:
-    """Weighted straight lines y = slope·x + offset of every voxel."""
-    total = weight.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mx, my = (weight * x).sum(1) / total, (weight * y).sum(1) / total
-        dx = x - mx[:, None]
-        slope = (weight * dx * (y - my[:, None])).sum(1) / (weight * dx * dx).sum(1)
-    return slope, my - slope * mx
-
-
-def _first_order(
-    angle: Doubles, m0: Doubles, t1: Doubles, tr: float, residual: Doubles
-) -> tuple[Doubles, Doubles]:
-    """Cramér and Rao's errors of M0 and T1 for noise as large as the residuals; NaN with two angles."""
-    m, n = angle.shape[1], len(m0)
-    by_m0 = np.broadcast_to(_spoiled(angle, 1.0, t1[:, None], tr), (n, m))
-    step = 1e-5 * t1[:, None]
-    ends = [_spoiled(angle, m0[:, None], t1[:, None] + s * step, tr) for s in (1, -1)]
-    by_t1 = (ends[0] - ends[1]) / (2 * step)
-    a, b, c = (by_m0**2).sum(1), (by_m0 * by_t1).sum(1), (by_t1**2).sum(1)
-    variance = np.sum(residual**2, axis=1) / (m - 2) if m > 2 else np.full(n, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        determinant = a * c - b * b
-        return np.sqrt(variance * c / determinant), np.sqrt(variance * a / determinant)
-
-
 def _ordered(signals: Any, times: Sequence[float], name: str) -> tuple[Doubles, Any]:
     """Times and signals, which may be complex, in the order of time."""
-    t = np.asarray([_seconds(value, name) for value in times])
+    t = np.asarray([checked_seconds(value, name) for value in times])
     data = np.asarray(signals, np.complex128 if np.iscomplexobj(signals) else np.float64)
     if data.shape[1] != t.size:
         raise ScanError(f"there are {data.shape[1]} images but {t.size} {name}; give one for each")
@@ -373,7 +319,8 @@ def _ordered(signals: Any, times: Sequence[float], name: str) -> tuple[Doubles, 
     return t[order], data[:, order]
 
 
-def _seconds(value: float, name: str) -> float:
+def checked_seconds(value: float, name: str) -> float:
+    """A time (s) → the same. ScanError, naming it, for one that is negative or in milliseconds."""
     if not value >= 0:
         raise ScanError(f"the {name} must not be negative, but one is {value:g} s")
     if np.isfinite(value) and value > 60:
@@ -381,7 +328,8 @@ def _seconds(value: float, name: str) -> float:
     return float(value)
 
 
-def _angles(flip_angles: Sequence[float]) -> Doubles:
+def checked_angles(flip_angles: Sequence[float]) -> Doubles:
+    """Flip angles (rad) → the same. ScanError for fewer than two different ones, or others than pulses have."""
     angles = np.asarray(flip_angles, np.float64)
     if np.unique(np.round(angles, 6)).size < 2:
         raise ScanError("T1 needs at least two different flip angles; measure another one")
