@@ -67,6 +67,13 @@ def fill_run(command: Parser) -> None:
         "--participant-label", nargs="+", default=[], metavar="01", help="only these subjects"
     )
     command.add_argument("--session-label", nargs="+", default=[], metavar="1", help="only these sessions")
+    from mensura.pipeline.recovery_series import CHOICES
+
+    command.add_argument(
+        "--irt1", choices=CHOICES, default=CHOICES[0],
+        help="what series of inversion times are: an inversion for each image, or a train of readouts after one "
+        "(default: as names, angles and times tell)",
+    )  # fmt: skip
     command.set_defaults(action=_run, only="")
     _fill_common(command)
 
@@ -177,7 +184,9 @@ def _run(arguments: argparse.Namespace) -> int:
     codes = {_execute(arguments, jobs, places)} if jobs else set()
     codes |= {converted} if converted else set()
     if fitted:
-        fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force, runs)
+        fitting = dataset_fits.Fitting(
+            arguments.out_dir, arguments.command_line, arguments.force, runs=runs, irt1=arguments.irt1
+        )
         bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
         bids.write_bidsignore(arguments.out_dir, ("*.html", *dataset_fits.IGNORED))
         codes.add(dataset_fits.execute(series, fitting))

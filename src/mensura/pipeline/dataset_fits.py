@@ -82,10 +82,16 @@ class Fitting:
     """Fits one series after the other; maps of fields, given or made on the way, serve the series of their subject."""
 
     def __init__(
-        self, out_dir: Path, command: str = "", force: bool = False, runs: Sequence[bids.MultiEchoRun] = ()
+        self,
+        out_dir: Path,
+        command: str = "",
+        force: bool = False,
+        *,
+        runs: Sequence[bids.MultiEchoRun] = (),
+        irt1: str = "auto",
     ) -> None:
-        """`runs`: the gradient echoes that are mapped beside, whose maps keep their names."""
-        self.out_dir, self.command, self.force = out_dir, command, force
+        """`runs`: the gradient echoes that are mapped beside, whose maps keep their names; `irt1` as of `planned`."""
+        self.out_dir, self.command, self.force, self.irt1 = out_dir, command, force, irt1
         self.fields: dict[str, list[FieldMap]] = {TRANSMIT.name: [], STATIC.name: []}
         self.times: list[tuple[ImageSeries, Path]] = []
         plain = {
@@ -98,7 +104,7 @@ class Fitting:
         if series.suffix == "TB1map":
             self.fields[TRANSMIT.name].append(read_transmit(series.images[0], series))
             return None
-        began, plan = time.perf_counter(), planned(series)
+        began, plan = time.perf_counter(), planned(series, self.irt1)
         remarks = [*differences(series.sidecars), *plan.remarks]
         used, times = self._fields(series, plan, remarks), self._times(series, plan, remarks)
         maps = {name: field.path for name, field in used.items()} | ({"t1_map": times} if times else {})

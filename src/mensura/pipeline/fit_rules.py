@@ -13,8 +13,9 @@ import numpy as np
 from mensura.io import nifti
 from mensura.io.bids_series import ImageSeries, role_of
 from mensura.io.files import read_json
-from mensura.pipeline import diffusion_series, field_maps, mp2rage_series
+from mensura.pipeline import diffusion_series, field_maps, mp2rage_series, recovery_series
 from mensura.pipeline.plan import Plan, Taken, si, told
+from mensura.pipeline.recovery_series import Readouts, readouts
 from mensura.pipeline.relaxometry import bright, entry, required
 from mensura.qmri.models import Model
 from mensura.scan import ScanError
@@ -84,6 +85,12 @@ TOLD_BY = {
     "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
+LOOK_LOCKER = Rule(
+    recovery_series.TRAIN,
+    "InversionTime",
+    {"repetition_time": f"{PREPARATION}?", "efficiency": "InversionEfficiency?"},
+)
+"""For IRT1 that is a train of readouts."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
@@ -98,9 +105,12 @@ def suited(series: ImageSeries) -> tuple[Rule, str]:
     return rule, ""
 
 
-def planned(series: ImageSeries) -> Plan:
-    """What the rule for the series makes of its sidecars. ScanError for what is missing, or does not fit."""
-    rule = _rule(series)
+def planned(series: ImageSeries, irt1: str = "auto") -> Plan:
+    """What the rule for the series makes of its sidecars; `irt1`: what a series of inversion times is fitted by.
+
+    ScanError for what is missing, or does not fit.
+    """
+    rule = _rule(series, irt1)
     if rule.plan is not None:
         return rule.plan(series)
     records = _ordered(series, rule)
@@ -110,10 +120,8 @@ def planned(series: ImageSeries) -> Plan:
     read = partial(_taken, images, shown or images)
     said = [f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}"] if rule.role else []
     said += _of_spoiling(rule, records, given)
-    if series.suffix == "IRT1" and all({EXCITATION, PREPARATION} <= set(record) for _, record in records):
-        said.append(
-            "several readouts follow an inversion: T1 is that under the readouts, shorter than without them"
-        )
+    if series.suffix == "IRT1":
+        said += _of_readouts(readouts(series, irt1), given)
     own = _own_phase(series, rule, records)
     return Plan(
         rule.model,
@@ -150,7 +158,9 @@ def _taken(images: Sequence[Path], shown: Sequence[Path]) -> Taken:
     return image, bright(anatomy.data)
 
 
-def _rule(series: ImageSeries) -> Rule:
+def _rule(series: ImageSeries, irt1: str = "auto") -> Rule:
+    if series.suffix == "IRT1" and readouts(series, irt1).model == recovery_series.TRAIN:
+        return LOOK_LOCKER
     if series.suffix == "MESE" and len(series.images) < SHORT_TRAIN:
         return Rule("spin_echo", "EchoTime")
     return RULES[series.suffix]
@@ -227,6 +237,18 @@ def told_by(name: str, sidecars: Sequence[Path]) -> tuple[dict[str, Any], tuple[
 
 def _same_varied(rule: Rule, model: Model) -> bool:
     return bool(model.varied) and entry(rule.model).varied == model.varied
+
+
+def _of_readouts(found: Readouts, given: dict[str, Any]) -> list[str]:
+    """What is to be said of a series of inversion times; the time between inversions is that of a single train."""
+    if found.model != recovery_series.TRAIN:
+        return list(found.remarks)
+    if not found.single:
+        given.pop("repetition_time", None)
+    rest = "full recovery before each inversion" if "repetition_time" not in given else ""
+    perfect = "a perfect inversion" if "efficiency" not in given else ""
+    assumed = " and ".join(words for words in (perfect, rest) if words)
+    return [*found.remarks, *([f"{assumed} is assumed"] if assumed else [])]
 
 
 def _of_spoiling(rule: Rule, records: Sequence[tuple[Path, Values]], given: Values) -> list[str]:

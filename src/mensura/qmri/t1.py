@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -35,6 +37,8 @@ T1 = Parameter("t1", "s", SHORTEST, LONGEST, starts=48)
 M0 = Parameter("m0", "arbitrary", linear=True)
 EFFICIENT = 1.5
 """Inverted share of the magnetization that noise can feign; 1 is all of it."""
+STEPS = 20
+"""Of Newton's method, for T1 of trains of readouts."""
 ABSURD = 6
 """Times that: a point of the wrong sign, not noise or flow."""
 
@@ -235,6 +239,10 @@ def look_locker(
     signals: FloatArray | ComplexArray,
     inversion_times: Sequence[float],
     *,
+    repetition_time: Annotated[
+        float, Tunable("s", "from inversion to inversion, of a single train; inf: full recovery before each")
+    ] = np.inf,
+    efficiency: Annotated[float, Tunable("1", "share of the magnetization that is inverted")] = 1.0,
     noise: Noise = 0.0,
     loss: Loss = "none",
     errors: Errors = "analytic",
@@ -244,19 +252,51 @@ def look_locker(
 ) -> Estimates:
     """Signals (n, m; complex, signed or magnitude), times after the inversion (s) → T1 and T1* (s), with their errors.
 
-    S = A − B e^{−t/T1*}, T1 = T1*(B/A − 1): readouts of small angle hasten the recovery, which this undoes for a
-    perfect inversion (MOLLI as well).
-    Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004, doi:10.1002/mrm.20110.
+    S = A − B e^{−t/T1*}: readouts of small angle hasten the recovery, to A = M0 T1*/T1. The inversion leaves
+    A − B = −η M, η the efficiency, M what was there: M0 after full recovery, so that T1 = T1*(B/A − 1)/η (MOLLI as
+    well); else, with `repetition_time`, M0 + (S(last) − M0) e^{−rest/T1} after the rest without readouts, and T1 is
+    sought by Newton's method. Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004,
+    doi:10.1002/mrm.20110. Differs from them in the incomplete recovery.
     """
     times, data = _ordered(signals, inversion_times, "inversion times")
+    rest = checked_seconds(repetition_time, "repetition time") - times[-1]
+    if not (rest > 0 and 0.5 < efficiency <= 1):
+        raise ScanError(
+            f"a repetition time of {repetition_time:g} s and an efficiency of {efficiency:g} cannot be meant; the "
+            f"former ends after the last readout at {times[-1]:g} s, the latter lies between 0.5 and 1"
+        )
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     fit = _recovered(times, data, "auto", how)
     a, b, star = _amplitudes(fit)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.real(-b / a) - 1
-        error = propagated(fit, _slopes(star * b / a**2, -star / a, factor))
+    freed = partial(_without_readouts, last=float(times[-1]), rest=rest, efficiency=efficiency)
+    with np.errstate(all="ignore"):
+        ratio, step = np.real(-b / a), 1e-5
+        by_ratio = (freed(ratio + step, star) - freed(ratio - step, star)) / (2 * step)
+        by_star = (freed(ratio, star * (1 + step)) - freed(ratio, star * (1 - step))) / (2 * step * star)
+        value = freed(ratio, star)
+        error = propagated(fit, _slopes(by_ratio * b / a**2, -by_ratio / a, by_star))
     made = Estimates.of(fit, T1starmap=fit.values.shape[1] - 1)
-    return made.derived("T1map", star * factor, error)
+    status = np.where((made.status == Status.OK) & ~np.isfinite(value), Status.OUT_OF_BOUNDS, made.status)
+    return replace(made.derived("T1map", value, error), status=status.astype(np.uint8))
+
+
+def _without_readouts(
+    ratio: Doubles, star: Doubles, *, last: float, rest: float, efficiency: float
+) -> Doubles:
+    """B/A and T1* (s) of a train, its last readout and the rest after it (s), efficiency → T1 (s), or not a number."""
+    start = (ratio - 1) / efficiency
+    t1 = star * start
+    if not np.isfinite(rest):
+        return np.where(np.isfinite(t1), t1, np.nan)
+    end = 1 - ratio * np.exp(-last / star)
+    step = np.zeros_like(t1)
+    for _ in range(STEPS):
+        t1 = np.clip(t1 - step, SHORTEST, LONGEST)
+        left = np.exp(-rest / t1)
+        found = star * (start - end * left) / (1 - left)
+        slope = star * (start - end) / np.square(1 - left) * left * rest / np.square(t1)
+        step = (t1 - found) / (1 - slope)
+    return np.where((np.abs(step) < 1e-6 * t1) & (t1 < LONGEST), t1, np.nan)
 
 
 def _spoiled(
