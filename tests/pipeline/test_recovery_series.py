@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,9 @@ def test_the_time_between_inversions_is_that_of_a_single_train() -> None:
 
 def test_the_simulated_train_gives_its_true_t1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study, out = tmp_path / "bids", tmp_path / "maps"
-    how = {"sequences": ("LookLocker",), "shape": (40, 44, 40), "voxel_size": (4.0,), "supersampling": 1}
+    how = {"sequences": ("LookLocker",), "shape": (32, 36, 32), "voxel_size": (5.0,), "supersampling": 1}
     write_study(study, snr=200, **how)
-    assert main(["run", str(study), str(out), "participant"]) == 0
+    assert main(["run", str(study), str(out), "participant", "--no-report"]) == 0
     assert "taken as a train of readouts after one inversion (acq-looklocker says so)" in " ".join(
         capsys.readouterr().err.split()
     )
@@ -110,6 +111,63 @@ def test_the_simulated_train_gives_its_true_t1(tmp_path: Path, capsys: pytest.Ca
     off = 100 * (nifti.read(path).data[inside] / truth["T1map"][inside] - 1)
     assert abs(np.nanmedian(off)) < 0.7
     assert np.nanmedian(np.abs(off)) < 2.5
-    assert main(["run", str(study), str(out), "participant", "--irt1", "inversion_recovery"]) == 0
+    assert (
+        main(["run", str(study), str(out), "participant", "--no-report", "--irt1", "inversion_recovery"]) == 0
+    )
     star = nifti.read(path).data[inside] / truth["T1map"][inside] - 1
     assert np.nanmedian(star) < -0.02
+
+
+@pytest.fixture(scope="module")
+def recovery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An inversion recovery of vials as magnitude and phase, noisy."""
+    folder = tmp_path_factory.mktemp("recovery")
+    how = {"shape": (20, 20, 20), "voxel_size": (11.0,), "supersampling": 1}
+    write_study(folder, "vials", sequences=("IRT1",), snr=40, **how)
+    return folder
+
+
+def in_parts(source: Path, target: Path, parts: str) -> Path:
+    """The dataset with magnitudes alone, all parts, real and imaginary ones, or the phase of some images turned."""
+    study = Path(shutil.copytree(source, target / parts))
+    for size in sorted((study / "sub-01" / "anat").glob("*part-mag_IRT1.nii.gz")):
+        phase, names = size.with_name(size.name.replace("part-mag", "part-phase")), ("real", "imag")
+        image, turn = nifti.read(size), nifti.read(phase).data
+        if parts == "turned":
+            place = int(size.name.partition("_inv-")[2][0])
+            wrapped = np.angle(np.exp(1j * (turn + 1.1 * place))).astype(np.float32)
+            nifti.write(phase, wrapped, image.grid, image.header)
+        if parts == "real":
+            record = size.with_name(size.name.replace(".nii.gz", ".json"))
+            whole = image.data * np.exp(1j * turn)
+            for name, data in zip(names, (whole.real, whole.imag), strict=True):
+                path = size.with_name(size.name.replace("part-mag", f"part-{name}"))
+                nifti.write(path, data.astype(np.float32), image.grid, image.header)
+                path.with_name(path.name.replace(".nii.gz", ".json")).write_text(record.read_text())
+            size.unlink()
+        if parts in ("real", "mag"):
+            phase.unlink()
+    return study
+
+
+def t1_of(study: Path, out: Path) -> tuple[np.ndarray, str]:
+    assert main(["run", str(study), str(out), "participant", "--no-report"]) == 0
+    path = out / "sub-01" / "anat" / "sub-01_T1map.nii.gz"
+    record = json.loads(path.with_name("sub-01_T1map.json").read_text())
+    return nifti.read(path).data, " ".join(record["Mensura"]["Warnings"]) + " ".join(record["Sources"])
+
+
+def test_phase_beside_makes_it_complex_as_real_and_imaginary_parts_do(recovery: Path, tmp_path: Path) -> None:
+    found = {
+        parts: t1_of(in_parts(recovery, tmp_path, parts), tmp_path / f"maps-{parts}")
+        for parts in ("both", "real", "mag", "turned")
+    }
+    inside = np.isfinite(found["both"][0]) & (found["both"][0] > 0) & (found["mag"][0] > 0)
+    assert "complex images are fitted: magnitudes and phases are there" in found["both"][1]
+    assert "part-phase_IRT1" in found["both"][1]
+    assert "real and imaginary parts are there" in found["real"][1]
+    assert "complex" not in found["mag"][1]
+    np.testing.assert_allclose(found["real"][0][inside], found["both"][0][inside], rtol=1e-3)
+    assert np.median(np.abs(found["mag"][0][inside] / found["both"][0][inside] - 1)) > 1e-3
+    assert "the phases differ between the images" in found["turned"][1]
+    np.testing.assert_allclose(found["turned"][0][inside], found["mag"][0][inside], rtol=1e-3)

@@ -14,6 +14,7 @@ from mensura.io import nifti
 from mensura.io.bids_series import ImageSeries, role_of
 from mensura.io.files import read_json
 from mensura.pipeline import diffusion_series, field_maps, mp2rage_series, recovery_series
+from mensura.pipeline.complex_images import Parts, parts_of
 from mensura.pipeline.plan import Plan, Taken, si, told
 from mensura.pipeline.recovery_series import Readouts, readouts
 from mensura.pipeline.relaxometry import bright, entry, required
@@ -117,22 +118,21 @@ def planned(series: ImageSeries, irt1: str = "auto") -> Plan:
     given, positional = _protocol(series, rule, records)
     images = [path for path, _ in records]
     shown = [path for path in series.images if path not in images]
-    read = partial(_taken, images, shown or images)
-    said = [f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}"] if rule.role else []
+    model = entry(rule.model)
+    said: list[str] = []
+    parts = parts_of(series, images, said) if model.takes_phase else None
+    read = partial(_taken_whole, parts) if parts else partial(_taken, images, shown or images)
+    if rule.role:
+        said.append(f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}")
     said += _of_spoiling(rule, records, given)
     if series.suffix == "IRT1":
         said += _of_readouts(readouts(series, irt1), given)
     own = _own_phase(series, rule, records)
-    return Plan(
-        rule.model,
-        entry(rule.model),
-        [*images, *shown, *(own.phases if own else ())],
-        read,
-        {**rule.fixed, **given},
-        positional,
-        [*said, own.words] if own else said,
-        field=own.field if own else None,
-    )
+    more = [*(parts.others if parts else ()), *(own.phases if own else ())]
+    said += [one.words for one in (parts, own) if one]
+    field = own.field if own else None
+    sources = [*images, *shown, *more]
+    return Plan(rule.model, model, sources, read, {**rule.fixed, **given}, positional, said, field=field)
 
 
 def _own_phase(
@@ -146,6 +146,12 @@ def _own_phase(
     return field_maps.own_phase(
         series, [(path, _rank((path, record), "EchoTime", 1)) for path, record in first]
     )
+
+
+def _taken_whole(parts: Parts) -> Taken:
+    """Complex images, and where they have signal."""
+    image = parts.read()
+    return image, bright(image.data)
 
 
 def _taken(images: Sequence[Path], shown: Sequence[Path]) -> Taken:

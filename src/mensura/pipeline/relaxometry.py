@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from mensura import __version__
 from mensura.fit import Status
 from mensura.io import nifti
 from mensura.io.files import digest, together, write_json
-from mensura.io.phase_scale import to_radians
 from mensura.io.scans import beside
 from mensura.methods import Monitor
+from mensura.pipeline.complex_images import joined, stacked
 from mensura.pipeline.config import convert, nearest
 from mensura.pipeline.density import with_density
 from mensura.pipeline.given_maps import given_maps
@@ -108,7 +108,7 @@ def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -
     began = time.perf_counter()
     model = entry(request.model)
     remarks: list[str] = []
-    image = _complex(request, nifti.stack(list(request.images)), remarks)
+    image = _complex(request, stacked(request.images, request.model, model.takes_phase), remarks)
     mask = _mask(request, image, remarks)
     refuse_negative(model, request.images, image.data[mask])
     given: dict[str, Any] = given_parameters(model, request.parameters)
@@ -263,16 +263,11 @@ def _complex(request: Request, image: nifti.Image, remarks: list[str]) -> nifti.
     name = "phase" if request.phase else "imaginary"
     if not entry(request.model).takes_phase:
         raise ScanError(f"the model {request.model} takes no complex images; leave out --{name}")
-    other = nifti.stack(more)
-    nifti.check_same_grid(other, image)
-    count = other.data.shape[3]
-    if count != image.data.shape[3]:
-        raise ScanError(f"there are {image.data.shape[3]} images but {count} of --{name}; give one for each")
-    if request.imaginary:
-        return replace(image, data=image.data + 1j * other.data)
-    turned = to_radians(other, beside(more[0]))
-    remarks += [f"phase: {turned.rule}", *turned.warnings]
-    return replace(image, data=image.data * np.exp(1j * turned.data))
+    if np.iscomplexobj(image.data):
+        raise ScanError(f"{image.path} holds complex values already; leave out --{name}")
+    made, said = joined(image, more, beside(more[0]) if request.phase else None)
+    remarks += said
+    return made
 
 
 def _quartiles(values: FloatArray) -> tuple[float, float, float]:

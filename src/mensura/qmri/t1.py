@@ -26,6 +26,7 @@ from mensura.qmri.choices import (
 from mensura.qmri.equations import ComplexArray
 from mensura.qmri.estimates import Estimates, propagated
 from mensura.qmri.lookup import Lookup
+from mensura.qmri.phases import together
 from mensura.qmri.spoiling import Diffusivity, Increment, Moment, Spoiling, SpoilingT2, tabulated
 from mensura.scan import FloatArray, ScanError
 
@@ -103,17 +104,18 @@ def inversion_recovery(
     it does not. Of magnitudes the sign is found: all points before the smallest are turned, and that itself if this
     fits better and does not need an efficiency that there cannot be.
     Of complex signals a and b are complex, M0 is its size and the efficiency the real part: noise stays normal about
-    the null, where magnitudes bias T1. The phase may be any, but must be the same at all inversion times. A loss
-    weighs real and imaginary parts each for itself.
+    the null, where magnitudes bias T1. The phase may be any, but must be the same at all inversion times; if it is
+    not, auto takes magnitudes and says so (`phases`). A loss weighs real and imaginary parts each for itself.
 
     Barral et al. 2010, doi:10.1002/mrm.22497. Differs from the paper in the search: a dictionary, then Gauss–Newton.
     Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
+    signals, notes = together(signals) if polarity == "auto" else (signals, ())
     points, data, repetition = _inverted(signals, inversion_times, repetition_time)
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     fit = _recovered(points, data, polarity, how, EFFICIENT)
     a, b, t1 = _amplitudes(fit)
-    made = Estimates.of(fit, T1map=fit.values.shape[1] - 1)
+    made = replace(Estimates.of(fit, T1map=fit.values.shape[1] - 1), notes=notes)
     with np.errstate(divide="ignore", invalid="ignore"):
         m0, efficiency, by, ratio = _magnetization(a, b, t1, repetition)
         back = np.conj(m0) / np.abs(m0) if np.iscomplexobj(m0) else 1.0
@@ -258,6 +260,7 @@ def look_locker(
     sought by Newton's method. Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004,
     doi:10.1002/mrm.20110. Differs from them in the incomplete recovery.
     """
+    signals, notes = together(signals)
     times, data = _ordered(signals, inversion_times, "inversion times")
     rest = checked_seconds(repetition_time, "repetition time") - times[-1]
     if not (rest > 0 and 0.5 < efficiency <= 1):
@@ -275,7 +278,7 @@ def look_locker(
         by_star = (freed(ratio, star * (1 + step)) - freed(ratio, star * (1 - step))) / (2 * step * star)
         value = freed(ratio, star)
         error = propagated(fit, _slopes(by_ratio * b / a**2, -by_ratio / a, by_star))
-    made = Estimates.of(fit, T1starmap=fit.values.shape[1] - 1)
+    made = replace(Estimates.of(fit, T1starmap=fit.values.shape[1] - 1), notes=notes)
     status = np.where((made.status == Status.OK) & ~np.isfinite(value), Status.OUT_OF_BOUNDS, made.status)
     return replace(made.derived("T1map", value, error), status=status.astype(np.uint8))
 
