@@ -20,8 +20,8 @@ SCAN_FLAGS = (
 RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
 volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every other series that it
-knows (IRT1 VFA MP2RAGE MESE MTR MTS MPM TB1* phasediff fieldmap dwi), corrected by the B1 map that is meant for it,
-with a page for every map, and makes R2' of a session's R2* and T2. What is there already and has not changed is not
+knows (IRT1 VFA MP2RAGE MESE MTR MTS MPM TB1* phasediff fieldmap dwi, MEGRE without phase), corrected by the B1 map
+and the field map that are meant for it, with a page for every map, and makes R2' of a session's R2* and T2. What is there already and has not changed is not
 computed again.
 
 examples:
