@@ -21,8 +21,8 @@ RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
 volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every other series that it
 knows (IRT1 VFA MP2RAGE MESE MTR MTS MPM TB1* phasediff fieldmap dwi, MEGRE without phase), corrected by the B1 map
-and the field map that are meant for it, with a page for every map, and makes R2' of a session's R2* and T2. What is there already and has not changed is not
-computed again.
+and the field map that are meant for it, with a page for every map, and makes R2' of a session's R2* and T2. What is
+there already and has not changed is not computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02
@@ -54,6 +54,8 @@ by mensura methods presets)"""
 
 
 def fill_run(command: Parser) -> None:
+    from mensura.pipeline.recovery_series import CHOICES
+
     command.add_argument(
         "bids_dir",
         type=Path,
@@ -67,8 +69,6 @@ def fill_run(command: Parser) -> None:
         "--participant-label", nargs="+", default=[], metavar="01", help="only these subjects"
     )
     command.add_argument("--session-label", nargs="+", default=[], metavar="1", help="only these sessions")
-    from mensura.pipeline.recovery_series import CHOICES
-
     command.add_argument(
         "--irt1", choices=CHOICES, default=CHOICES[0],
         help="what series of inversion times are: an inversion for each image, or a train of readouts after one "

@@ -103,7 +103,8 @@ class MultiEchoRun:
     def decay_alone(self) -> bool:
         """Whether there is nothing but the magnitude of several echoes: R2*, but no susceptibility."""
         several = len(self.magnitude) > 1 or self.suffix == "MEGRE"
-        return list(self.parts) == ["magnitude"] and several and self.suffix in SUFFIXES["anat"]
+        coils = any("coil" in _name(path).entities for path in self.magnitude)
+        return list(self.parts) == ["magnitude"] and several and not coils and self.suffix in SUFFIXES["anat"]
 
     @property
     def has_phase(self) -> bool:
