@@ -11,18 +11,24 @@ import numpy as np
 
 from mensura.fit import Fit, Parameter, SignalModel, fit_voxels
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
-from mensura.qmri.gradients import dephased, known_to_a_fit, share
+from mensura.qmri.gradients import Dephasing, counting, dephased
 from mensura.scan import FloatArray, ScanError
 
 R2STAR = Parameter("r2star", "1/s", -50.0, 2000.0, starts=48)
 """May be negative, as noise makes it where hardly anything decays: fluid at short echo times."""
 
 
-def _decays(contrasts: tuple[int, ...], times: Any, *parameters: Any, **rises: Any) -> Any:
+def _decays(contrasts: tuple[int, ...], times: Any, *parameters: Any) -> Any:
     """Amplitudes of the contrasts and R2* → what each image holds of its own contrast's decay."""
     *amplitudes, rate = parameters
-    decay = np.exp(-rate * times) * (share(times=times, **rises) if rises else 1)
-    return np.concatenate([amplitudes[c] for c in contrasts], axis=-1) * decay
+    return np.concatenate([amplitudes[c] for c in contrasts], axis=-1) * np.exp(-rate * times)
+
+
+def _dephasing_decays(
+    contrasts: tuple[int, ...], dephasing: Dephasing, times: Any, *parameters: Any, place: Any
+) -> Any:
+    """The same times what the field's gradient leaves."""
+    return _decays(contrasts, times, *parameters) * dephasing.left(place, times)
 
 
 def estatics(
@@ -52,10 +58,14 @@ def estatics(
     if not any(np.unique(times[np.equal(groups, c)]).size > 1 for c in set(groups)):
         raise ScanError("R2* needs two echo times of the same contrast; measure more echoes")
     amplitudes = [Parameter(f"amplitude{c}", "arbitrary", linear=True) for c in range(max(groups) + 1)]
-    model = SignalModel(
-        "estatics", partial(_decays, groups), (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
+    data, dephasing = counting(signals, field_rises, times)
+    equation = (
+        partial(_decays, groups) if dephasing is None else partial(_dephasing_decays, groups, dephasing)
     )
-    data, known = known_to_a_fit(signals, field_rises, times)
+    known = {} if dephasing is None else {"place": dephasing.place}
+    model = SignalModel(
+        "estatics", equation, (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
+    )
     how: Any = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
     fit = fit_voxels(model, times, data, known=known, **how)
     return replace(fit, status=dephased(fit.status, data, field_rises))

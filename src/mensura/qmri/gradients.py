@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,27 +74,45 @@ def left(rises: FloatArray, echo_times: Sequence[float] | NDArray[np.float64]) -
     return shares if np.array_equal(places, np.arange(times.size)) else shares[:, places]
 
 
-def share(x: Any, y: Any, z: Any, times: Any) -> Any:
-    """By how much the field rises along each axis (Hz, (n, 1)), times (s) → Π sinc, of the signal, at all times."""
-    return np.sinc(x * times) * np.sinc(y * times) * np.sinc(z * times)
+@dataclass(frozen=True, eq=False)
+class Dephasing:
+    """By how much the field rises across voxels (Hz, n × 3), from the least to the steepest.
 
-
-def known_to_a_fit(
-    signals: Any, rises: FloatArray | None, echo_times: Doubles
-) -> tuple[Doubles, dict[str, Doubles]]:
-    """Signals (n, m), rises (Hz, n × 3), echo times (s) → what a fit is fed: data, and the keywords of `share`.
-
-    Echoes that do not count, as `left` says, are missing.
+    A fit knows each voxel by its `place` among them, (n): one number by which voxels that dephase alike lie together.
     """
+
+    rises: Doubles
+    place: Doubles
+
+    @classmethod
+    def of(cls, rises: FloatArray) -> Dephasing:
+        """In any order, not a number where the field is not known."""
+        known = np.nan_to_num(np.asarray(rises, np.float64))
+        order = np.argsort(np.sum(np.square(known), axis=1), kind="stable")
+        place = np.empty(len(known))
+        place[order] = np.arange(len(known))
+        return cls(known[order], place)
+
+    def left(self, place: Any, times: Any) -> Doubles:
+        """Places ((n, 1), or a number between two), times (s) → Π sinc of the signal, (n, times)."""
+        rises = self.rises[np.rint(np.ravel(place)).astype(np.intp)]
+        made = np.empty((len(rises), np.size(times)))
+        _shares(rises, np.asarray(times, np.float64), made)
+        return made
+
+
+def counting(signals: Any, rises: FloatArray | None, echo_times: Doubles) -> tuple[Doubles, Dephasing | None]:
+    """Signals (n, m), rises (Hz, n × 3), echo times (s) → data without the echoes that do not count (`left`), and what
+    dephases the others."""
     data = np.asarray(signals, np.float64)
     if rises is None:
-        return data, {}
+        return data, None
     if np.shape(rises) != (len(data), 3):
         raise ScanError(
             f"there are {np.shape(rises)} rises of the field for {len(data)} voxels; give three of each"
         )
     counts = left(np.asarray(rises, np.float32), echo_times) > 0
-    return np.where(counts, data, np.nan), dict(zip("xyz", np.asarray(rises, np.float64).T, strict=True))
+    return np.where(counts, data, np.nan), Dephasing.of(rises)
 
 
 def dephased(status: NDArray[np.uint8], data: Doubles, rises: FloatArray | None) -> NDArray[np.uint8]:
@@ -104,6 +123,21 @@ def dephased(status: NDArray[np.uint8], data: Doubles, rises: FloatArray | None)
     return np.where(lost, np.uint8(Status.NOT_IDENTIFIABLE), status)
 
 
+@njit(cache=True, nogil=True)
+def _sinc(x: float) -> float:
+    """sin(x)/x"""
+    return float(1 - x * x / 6 if abs(x) < 1e-3 else np.sin(x) / x)
+
+
+@njit(cache=True, nogil=True)
+def _shares(rises: Doubles, times: Doubles, made: Doubles) -> None:
+    for v in range(len(rises)):
+        for e in range(times.size):
+            made[v, e] = 1.0
+            for axis in range(3):
+                made[v, e] *= _sinc(np.pi * rises[v, axis] * times[e])
+
+
 @njit(cache=True, parallel=True)
 def _dephase(rises: FloatArray, times: NDArray[np.float64], left: FloatArray) -> None:
     """What rises (Hz, n × 3) leave at every time, written into `left` until it is less than `LEAST`."""
@@ -111,8 +145,7 @@ def _dephase(rises: FloatArray, times: NDArray[np.float64], left: FloatArray) ->
         for e in range(times.size):
             share = 1.0
             for axis in range(3):
-                x = np.pi * rises[v, axis] * times[e]
-                share *= 1 - x * x / 6 if abs(x) < 1e-3 else np.sin(x) / x
+                share *= _sinc(np.pi * rises[v, axis] * times[e])
             if not share >= LEAST:
                 break
             left[v, e] = share

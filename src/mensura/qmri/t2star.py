@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from mensura.qmri.choices import Bootstraps, Errors, Loss, Noise, Seed, keywords
 from mensura.qmri.estatics import R2STAR
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.estimators import noise_level
-from mensura.qmri.gradients import dephased, known_to_a_fit, left, share
+from mensura.qmri.gradients import Dephasing, counting, dephased, left
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -24,16 +25,11 @@ LONGEST = 2.5
 """s, no longer than the T2 of water: where R2* is lower, its inverse says nothing."""
 
 
-def _decay(times: Any, s0: Any, rate: Any, **rises: Any) -> Any:
-    return s0 * np.exp(-rate * times) * (share(times=times, **rises) if rises else 1)
+S0 = Parameter("s0", "arbitrary", linear=True)
 
 
-DECAY = SignalModel(
-    "decay of gradient echoes",
-    _decay,
-    (Parameter("s0", "arbitrary", linear=True), R2STAR),
-    "10.1002/mrm.1910360216",
-)
+def _decay(dephasing: Dephasing | None, times: Any, s0: Any, rate: Any, place: Any = None) -> Any:
+    return s0 * np.exp(-rate * times) * (1 if dephasing is None else dephasing.left(place, times))
 
 
 def effective_decay(
@@ -63,13 +59,17 @@ def effective_decay(
     from the latter in that the field is given. Raises ScanError for fewer than two echo times.
     """
     times = _echo_times(echo_times, np.shape(signals)[1])
-    data, known = known_to_a_fit(signals, field_rises, times)
+    data, dephasing = counting(signals, field_rises, times)
+    model = SignalModel(
+        "decay of gradient echoes", partial(_decay, dephasing), (S0, R2STAR), "10.1002/mrm.1910360216"
+    )
+    known = {} if dephasing is None else {"place": dephasing.place}
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     if likelihood == "auto":
         plain = loss != "none" or errors != "analytic" or times.size < 3
         likelihood = "gaussian" if plain else "rician"
         how["noise"] = how["noise"] or (None if plain else _noise(signals, times, field_rises))
-    fit = fit_voxels(DECAY, times, data, known=known, likelihood=likelihood, **how)
+    fit = fit_voxels(model, times, data, known=known, likelihood=likelihood, **how)
     fit = replace(fit, status=dephased(fit.status, data, field_rises))
     made = Estimates.of(fit, R2starmap=1, S0map=0)
     rate, error = (a.astype(np.float64) for a in made.maps["R2starmap"])
