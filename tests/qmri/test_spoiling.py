@@ -90,7 +90,7 @@ def test_multi_parameter_maps_are_right_where_ideal_spoiling_makes_them_wrong(in
     np.testing.assert_allclose(made["T1map"][0], LONG, rtol=1e-3)
     np.testing.assert_allclose(made["M0map"][0], 1, rtol=1e-3)
     true = 100 * SHARE / B1S**2
-    np.testing.assert_allclose(made["MTsat"][0], true, rtol=0.02)
+    np.testing.assert_allclose(made["MTsat"][0], true, rtol=3e-3)
     assert np.max(np.abs(ideal["MTsat"][0] / true - 1)) > 2 * np.max(np.abs(made["MTsat"][0] / true - 1))
 
 

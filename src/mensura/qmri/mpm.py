@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from mensura.fit import Fit, Status
@@ -176,23 +177,35 @@ def two_angles(
     ln(S2/S1) = ln g2 − ln g1, g = sin a (1 − E1)/(1 − E1 cos a), is solved for 1/T1 by Newton's method on its
     logarithm. NaN where there is no T1 between a thousandth and a thousand seconds.
     """
+    one, two = (np.broadcast_to(a, signals[0].shape).astype(np.float64) for a in flip_angles)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.log(signals[1] / signals[0])
-        rate = np.ones_like(ratio)
+        rate = np.full(signals[0].shape, np.nan)
+        _solve(np.log(signals[1] / signals[0]), (one, two), repetition_times, rate)
+        return 1 / rate, signals[0] / _steady_state(one, repetition_times[0], rate)[0]
+
+
+@njit(cache=True, parallel=True)
+def _solve(
+    ratios: Doubles, angles: tuple[Doubles, Doubles], repetition_times: tuple[float, float], rates: Doubles
+) -> None:
+    """Logarithms of the ratio of two signals → 1/T1 (1/s), left as it is where there is none."""
+    for v in prange(ratios.size):
+        rate, step = 1.0, 1.0
         for _ in range(STEPS):
-            (g1, slope1), (g2, slope2) = (
-                _steady_state(a, tr, rate) for a, tr in zip(flip_angles, repetition_times, strict=True)
-            )
-            step = np.clip((ratio - np.log(g2 / g1)) / (rate * (slope2 - slope1)), -1, 1)
-            rate = rate * np.exp(step)
-            if not np.any(np.abs(step) > CLOSE):
+            g1, slope1 = _steady_state(angles[0][v], repetition_times[0], rate)
+            g2, slope2 = _steady_state(angles[1][v], repetition_times[1], rate)
+            bend = rate * (slope2 - slope1)
+            step = (ratios[v] - np.log(g2 / g1)) / bend if bend != 0 else np.nan
+            step = min(max(step, -1.0), 1.0) if np.isfinite(step) else step
+            rate *= np.exp(step)
+            if not abs(step) > CLOSE:
                 break
-        found = (np.abs(step) < 1e3 * CLOSE) & (rate > 1e-3) & (rate < 1e3)
-        rate = np.where(found, rate, np.nan)
-        return 1 / rate, signals[0] / _steady_state(flip_angles[0], repetition_times[0], rate)[0]
+        if abs(step) < 1e3 * CLOSE and 1e-3 < rate < 1e3:
+            rates[v] = rate
 
 
-def _steady_state(angle: Any, repetition_time: float, rate: Doubles) -> tuple[Doubles, Doubles]:
+@njit(cache=True)
+def _steady_state(angle: Any, repetition_time: float, rate: Any) -> Any:
     """Angle (rad), TR (s), 1/T1 → the signal for M0 = 1, and the derivative of its logarithm by 1/T1."""
     left, back = np.exp(-repetition_time * rate), -np.expm1(-repetition_time * rate)
     lost = back + 2 * left * np.sin(angle / 2) ** 2
