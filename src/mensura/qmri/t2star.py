@@ -23,8 +23,6 @@ Doubles = NDArray[np.float64]
 
 LONGEST = 2.5
 """s, no longer than the T2 of water: where R2* is lower, its inverse says nothing."""
-
-
 S0 = Parameter("s0", "arbitrary", linear=True)
 
 
@@ -92,6 +90,7 @@ def _echo_times(echo_times: Sequence[float], images: int) -> Doubles:
 
 def _noise(signals: FloatArray, times: Doubles, rises: FloatArray | None) -> float:
     """Standard deviation of the noise of a channel, from the residuals of straight lines through all voxels."""
-    image = np.asarray(signals, np.float32)[:, None, None]
-    shares = None if rises is None else left(np.asarray(rises, np.float32), times)
-    return noise_level(image, np.ones(image.shape[:3], bool), times.tolist(), shares)
+    order = np.argsort(times, kind="stable")
+    image = np.asarray(signals, np.float32)[:, None, None, order]
+    shares = None if rises is None else left(np.asarray(rises, np.float32), times[order])
+    return noise_level(image, np.ones(image.shape[:3], bool), times[order].tolist(), shares)
