@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -288,3 +289,61 @@ def test_errors_by_bootstrap_are_a_flag_and_told_in_the_record(folder: Path) -> 
     told = json.loads((folder / "out" / "T1map.json").read_text())["Mensura"]["Parameters"]
     assert (told["errors"], told["bootstraps"], told["seed"]) == ("bootstrap", 30, 2)
     assert "monitor" not in told
+
+
+def test_a_field_map_frees_r2star_of_the_gradient(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times, rise = (0.005, 0.012, 0.02, 0.03), 11.0
+    signal = 1000 * np.exp(-25 * np.asarray(times)) * np.sinc(rise * np.asarray(times))
+    nifti.write(folder / "echoes.nii.gz", np.broadcast_to(signal, (*GRID.shape, 4)).astype(np.float32), GRID)
+    field = rise * (np.indices(GRID.shape)[1] + 1)
+    nifti.write(folder / "field.nii.gz", field.astype(np.float32), GRID)
+    nifti.write(folder / "hertz.nii.gz", (1e6 * field).astype(np.float32), GRID)
+    protocol = ("--echo-times", *map(str, times))
+    rates = []
+    for more in ((), ("--field-map", "@/field.nii.gz")):
+        assert fit(folder, *protocol, *more, model="r2star", images=("echoes",)) == 0
+        rates.append(float(np.median(nifti.read(folder / "out" / "R2starmap.nii.gz").data)))
+    assert rates[0] > 26
+    assert rates[1] == pytest.approx(25, rel=1e-4)
+    assert "no field map was given" in capsys.readouterr().out
+    record = json.loads((folder / "out" / "R2starmap.json").read_text())
+    assert any(source.endswith("field.nii.gz") for source in record["Sources"])
+    for name, says in (("hertz", "give it in Hz"), ("other", "has shape")):
+        more = (*protocol, "--field-map", f"@/{name}.nii.gz")
+        assert fit(folder, *more, model="r2star", images=("echoes",)) == 2
+        assert says in " ".join(capsys.readouterr().err.split())
+
+
+def test_complex_files_are_fitted_or_refused_in_a_sentence(
+    recovering: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All in one file, or one for each inversion time; a model of magnitudes names the file."""
+    parts = [nifti.read(recovering / f"{name}.nii.gz").data for name in ("real", "imaginary")]
+    whole = (parts[0] + 1j * parts[1]).astype(np.complex64)
+    nibabel.save(nibabel.Nifti1Image(whole, GRID.affine), recovering / "whole.nii.gz")
+    for n in range(len(TI)):
+        nibabel.save(nibabel.Nifti1Image(whole[..., n], GRID.affine), recovering / f"c{n}.nii.gz")
+    mask = nifti.read(recovering / "mask.nii.gz").data > 0
+    for images in (("whole",), ("c0", "c1", "c2", "c3")):
+        how = (*TIMES, "--polarity", "complex", "--mask", "@/mask.nii.gz")
+        assert fit(recovering, *how, images=images, model="inversion_recovery") == 0
+        for name, true in (("T1map", 1.2), ("IEmap", 0.9)):
+            assert np.allclose(nifti.read(recovering / "out" / f"{name}.nii.gz").data[mask], true, rtol=1e-3)
+    capsys.readouterr()
+    for model, images, more, says in (
+        (
+            "variable_flip_angle",
+            ("fa0", "c1", "fa2"),
+            PROTOCOL,
+            "c1.nii.gz holds complex values, but the model",
+        ),
+        ("inversion_recovery", ("c0", "c1", "c2", "fa0"), TIMES, "give images of one kind"),
+        (
+            "inversion_recovery",
+            ("whole",),
+            (*TIMES, "--phase", "@/phase.nii.gz"),
+            "holds complex values already",
+        ),
+    ):
+        assert fit(recovering, *more, images=images, model=model) == 2
+        assert says in " ".join(capsys.readouterr().err.split())

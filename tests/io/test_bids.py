@@ -229,6 +229,21 @@ def test_magnitude_and_phase_of_other_echo_times_are_refused(dataset: Dataset) -
         bids.load(only_run(root))
 
 
+def test_magnitudes_of_several_echoes_are_a_decay_unless_coils_are_apart(tmp_path: Path) -> None:
+    def run(suffix: str, *names: str, **more: tuple[Path, ...]) -> bids.MultiEchoRun:
+        paths = tuple(tmp_path / "sub-01" / "anat" / f"sub-01_{name}_{suffix}.nii.gz" for name in names)
+        return bids.MultiEchoRun(tmp_path, suffix, {"sub": "01"}, magnitude=paths, **more)
+
+    assert run("MEGRE", "echo-1", "echo-2").decay_alone
+    assert run("T2starw", "echo-1", "echo-2").decay_alone
+    assert not run("T2starw", "run-1").decay_alone
+    assert not run("bold", "echo-1", "echo-2").decay_alone
+    assert not run("MEGRE", "echo-1_coil-1", "echo-1_coil-2").decay_alone
+    assert not run(
+        "MEGRE", "echo-1", "echo-2", phase=(tmp_path / "sub-01_echo-1_part-phase_MEGRE.nii",)
+    ).decay_alone
+
+
 def test_a_run_without_phase_is_refused(dataset: Dataset) -> None:
     root = dataset()
     dataset("sub-02/anat/sub-02")

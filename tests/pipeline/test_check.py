@@ -181,7 +181,7 @@ def test_images_that_are_missing_or_do_not_fit(dataset: Path, capsys: pytest.Cap
     path = next(dataset.rglob("*flip-2_VFA.nii.gz"))
     nifti.write(path, np.ones((4, 4, 4), np.float32), Grid.from_voxel_size((4, 4, 4)))
     found = checked(dataset, capsys, 1)
-    assert "phase" in texts(found["MEGRE"], "bad")
+    assert "no phase: R2* is made, but no susceptibility" in texts(found["MEGRE"], "look")
     assert "needs 2 images" in texts(found["MTR"], "bad")
     assert "another shape" in texts(found["VFA"], "bad")
     assert found["TB1AFI"]["usable"]

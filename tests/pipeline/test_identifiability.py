@@ -26,6 +26,7 @@ PROTOCOLS: dict[str, tuple[tuple[float, ...], dict[str, Any], dict[str, float]]]
     "mp2rage": ((), {"inversion_times": (0.7, 2.5), "cycle_time": 5.0, **TRAINS}, {"t1": 1.2}),
     "spin_echo": ((0.01, 0.03, 0.06, 0.1, 0.2), {"offset": "fitted"}, {"t2": 0.06}),
     "spin_echo_train": (tuple(0.01 * np.arange(1, 17)), {}, {"t2": 0.06, "b1": 0.8}),
+    "r2star": (tuple(0.004 * np.arange(1, 9)), {}, {"r2star": 30.0}),
     "double_angle": (tuple(np.deg2rad([60, 120])), {}, {"b1": 0.9}),
     "actual_flip_angle": ((0.02, 0.1), {"flip_angle": np.deg2rad(60)}, {"b1": 0.9}),
     "bloch_siegert": ((), {"constant": 1.2}, {"b1": 0.9}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 
 from mensura.cli import main
 from mensura.io import nifti
+from mensura.io.bids_series import find_series
 from mensura.phantom.study import write_study
+from mensura.pipeline.fit_rules import planned
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,13 @@ def test_without_a_brain_there_is_no_proton_density(
     assert (out / "T1map.nii.gz").exists()
     assert not (out / "PDmap.nii.gz").exists()
     assert "no proton density was made" in " ".join(capsys.readouterr().out.split())
+
+
+def test_spoiling_is_as_the_sidecars_tell(dataset: Path) -> None:
+    (series,) = find_series(dataset, ["MPM"])
+    assert "spoiling is taken as ideal" in " ".join(planned(series).remarks)
+    told = {"SpoilingRFPhaseIncrement": 50, "SpoilingGradientMoment": 0.03}
+    plan = planned(replace(series, sidecars=tuple({**record, **told} for record in series.sidecars)))
+    assert plan.given["spoiling_increment"] == pytest.approx(np.deg2rad(50))
+    assert plan.given["spoiling_moment"] == 0.03
+    assert "corrected for imperfect spoiling: RF phase increment 50°" in " ".join(plan.remarks)

@@ -13,6 +13,7 @@ from mensura.qmri import equations, mt
 from mensura.qmri.estatics import estatics
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.mpm import multi_parameter, two_angles
+from mensura.qmri.spoiling import Spoiling, spoiling_factor
 from mensura.scan import ScanError
 
 N = 2000
@@ -194,3 +195,24 @@ def test_protocols_that_cannot_be_used() -> None:
         multi_parameter(data, TIMES * 2, flip_angles=(0.1, 0.3), repetition_times=(0.02,), mt_states=(0, 0))
     with pytest.raises(ScanError, match="two echo times of the same contrast"):
         estatics(np.ones((3, 3)), (0.002, 0.002, 0.002), (0, 1, 2))
+
+
+def test_errors_hold_the_truth_where_spoiling_is_corrected() -> None:
+    truth, spoiling = tissue(12), Spoiling(np.deg2rad(50))
+    clean = signals(truth)
+    for k, kind in enumerate(ORDER):
+        clean[:, 6 * k : 6 * k + 6] *= spoiling_factor(
+            ANGLES[kind], truth["T1map"], repetition_time=REPEATS[kind], spoiling=spoiling, b1=truth["b1"]
+        )[:, None]
+    exact = mapped(clean, b1=truth["b1"], spoiling_increment=np.deg2rad(50))
+    for name, (values, _) in exact.maps.items():
+        np.testing.assert_allclose(values, truth[name], rtol=3e-4, err_msg=name)
+    noise = np.median(clean.max(axis=1)) / 200 * np.random.default_rng(13).standard_normal(clean.shape)
+    found = mapped(clean + noise, b1=truth["b1"], spoiling_increment=np.deg2rad(50))
+    assert found.fit is not None
+    assert found.fit.freedom is not None
+    limit = student.ppf(0.975, found.fit.freedom[0])
+    for name in ("T1map", "MTsat", "M0map"):
+        values, errors = found.maps[name]
+        off = (values - truth[name])[np.isfinite(errors)] / errors[np.isfinite(errors)]
+        assert 0.925 < np.mean(np.abs(off) < limit) < 0.975, name

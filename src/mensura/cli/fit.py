@@ -76,6 +76,9 @@ def _fill_model(command: Parser, model: Any) -> None:
         fill_varied(group, model, needed=True)
     if model.takes_b1:
         group.add_argument("--b1", type=Path, metavar="FILE", help="transmit field: around 1, or in percent")
+    if model.of_field:
+        help = "static field in Hz, 0 where it is unknown, on the grid of the images"
+        group.add_argument("--field-map", type=Path, metavar="FILE", help=help)
     if model.takes_t1:
         group.add_argument("--t1-map", type=Path, metavar="FILE", help="T1 of each voxel, in seconds")
     if model.takes_phase:
@@ -164,6 +167,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         arguments.mask,
         arguments.command_line,
         t1=given.get("t1_map"),
+        field_map=given.get("field_map"),
         field_strength=arguments.field_strength,
         segmentation=arguments.segmentation,
         **{name: given.get(name, ()) for name in COMPLEX},

@@ -21,9 +21,9 @@ SCAN_FLAGS = (
 RUN = """\
 A BIDS App: finds every MEGRE, T2starw and bold run with phase (or real and imaginary parts), maps each (a bold
 volume by volume), and writes BIDS derivatives and one report per subject. Then it fits every other series that it
-knows (IRT1 VFA MP2RAGE MESE MTR MTS MPM TB1* phasediff fieldmap dwi), corrected by the B1 map that is meant for it,
-with a page for every map, and makes R2' of a session's R2* and T2. What is there already and has not changed is not
-computed again.
+knows (IRT1 VFA MP2RAGE MESE MTR MTS MPM TB1* phasediff fieldmap dwi, MEGRE without phase), corrected by the B1 map
+and the field map that are meant for it, with a page for every map, and makes R2' of a session's R2* and T2. What is
+there already and has not changed is not computed again.
 
 examples:
   mensura run bids maps participant --participant-label 01 02
@@ -55,6 +55,8 @@ by mensura methods presets)"""
 
 
 def fill_run(command: Parser) -> None:
+    from mensura.pipeline.recovery_series import CHOICES
+
     command.add_argument(
         "bids_dir",
         type=Path,
@@ -68,6 +70,11 @@ def fill_run(command: Parser) -> None:
         "--participant-label", nargs="+", default=[], metavar="01", help="only these subjects"
     )
     command.add_argument("--session-label", nargs="+", default=[], metavar="1", help="only these sessions")
+    command.add_argument(
+        "--irt1", choices=CHOICES, default=CHOICES[0],
+        help="what series of inversion times are: an inversion for each image, or a train of readouts after one "
+        "(default: as names, angles and times tell)",
+    )  # fmt: skip
     command.set_defaults(action=_run, only="")
     fill_gradients(command)
     _fill_common(command)
@@ -156,6 +163,7 @@ def _run(arguments: argparse.Namespace) -> int:
     series = dataset_fits.find(arguments.bids_dir, **chosen) if arguments.only != "runs" else []
     fitted = any(one.suffix in fit_rules.RULES for one in series)
     runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not fitted) if arguments.only != "fits" else []
+    runs = [run for run in runs if not run.decay_alone]
     jobs = [
         Job(
             run.name,
@@ -178,7 +186,9 @@ def _run(arguments: argparse.Namespace) -> int:
     codes = {_execute(arguments, jobs, places)} if jobs else set()
     codes |= {converted} if converted else set()
     if fitted:
-        fitting = dataset_fits.Fitting(arguments.out_dir, arguments.command_line, arguments.force, runs)
+        fitting = dataset_fits.Fitting(
+            arguments.out_dir, arguments.command_line, arguments.force, runs=runs, irt1=arguments.irt1
+        )
         bids.write_dataset_description(arguments.out_dir, name="mensura maps", raw=series[0].dataset)
         bids.write_bidsignore(arguments.out_dir, ("*.html", *dataset_fits.IGNORED))
         codes.add(dataset_fits.execute(series, fitting))

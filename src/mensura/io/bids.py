@@ -95,6 +95,18 @@ class MultiEchoRun:
         return tuple(path for paths in self.parts.values() for path in paths)
 
     @property
+    def full_name(self) -> str:
+        """With the suffix: sub-01_ses-1_acq-fine_MEGRE."""
+        return f"{self.name}_{self.suffix}"
+
+    @property
+    def decay_alone(self) -> bool:
+        """Whether there is nothing but the magnitude of several echoes: R2*, but no susceptibility."""
+        several = len(self.magnitude) > 1 or self.suffix == "MEGRE"
+        coils = any("coil" in _name(path).entities for path in self.magnitude)
+        return list(self.parts) == ["magnitude"] and several and not coils and self.suffix in SUFFIXES["anat"]
+
+    @property
     def has_phase(self) -> bool:
         return bool(self.phase or (self.real and self.imaginary))
 

@@ -15,6 +15,8 @@ from mensura.io.nifti import FilePath
 FOLDERS = ("anat", "dwi", "fmap")
 WITHIN = ("echo", "flip", "inv", "mt", "part")
 """Entities that tell the images of one series apart."""
+COMPLEX = ("IRT1",)
+"""Suffixes of which real parts are taken where there are no magnitudes."""
 ROLES: Mapping[str, tuple[str, ...]] = {
     "TB1AFI": ("tr1", "tr2"),
     "TB1TFL": ("anat", "famp"),
@@ -52,7 +54,7 @@ def find_series(
     participants: Sequence[str] = (),
     sessions: Sequence[str] = (),
 ) -> list[ImageSeries]:
-    """A BIDS dataset → its series with these suffixes: magnitude images, or those without a part.
+    """A BIDS dataset → its series with these suffixes: magnitude images, those without a part, or `COMPLEX` real parts.
 
     ScanError where the folder is no BIDS dataset or a label is unknown.
     """
@@ -72,17 +74,35 @@ def role_of(image: Path) -> str:
     return next((role for role in roles if label.startswith(role)), "")
 
 
+def part_of(image: Path) -> str:
+    """Of which part an image is: mag (also where its name says nothing), phase, real or imag."""
+    name = parse(image)
+    return name.entities.get("part", "mag") if name else "mag"
+
+
+def beside(image: Path, part: str) -> Path | None:
+    """A magnitude → the image of another part (phase, real, imag) that belongs to it, if there is one."""
+    name = parse(image)
+    if name is None:
+        return None
+    stem = f"{join({**name.entities, 'part': part})}_{name.suffix}"
+    found = (image.with_name(stem + extension) for extension in IMAGE_EXTENSIONS)
+    return next((path for path in found if path.is_file() and path != image), None)
+
+
 def _series_in(root: Path, folder: Path, suffixes: Sequence[str]) -> list[ImageSeries]:
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    real: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("sub-*")):
         name = parse(path)
         if name is None or name.extension not in IMAGE_EXTENSIONS or name.suffix not in suffixes:
             continue
-        if name.entities.get("part", "mag") == "mag":
+        part = part_of(path)
+        if part == "mag" or (part == "real" and name.suffix in COMPLEX):
             shared = {key: value for key, value in name.entities.items() if key not in WITHIN}
             rest = shared.get("acq", "").removeprefix(role_of(path))
             shared = {**shared, "acq": rest} if rest else {k: v for k, v in shared.items() if k != "acq"}
-            groups[join(shared), name.suffix].append(path)
+            (groups if part == "mag" else real)[join(shared), name.suffix].append(path)
     return [
         ImageSeries(
             root,
@@ -92,5 +112,5 @@ def _series_in(root: Path, folder: Path, suffixes: Sequence[str]) -> list[ImageS
             tuple(paths),
             tuple(sidecar_of(root, path) for path in paths),
         )
-        for (shared, suffix), paths in groups.items()
+        for (shared, suffix), paths in {**real, **groups}.items()
     ]

@@ -74,20 +74,20 @@ def image_shape(path: Path, raw: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def number_type(path: Path, raw: Any) -> np.dtype[Any]:
-    """nibabel's header → the type of the stored numbers; ScanError for complex values and colours."""
+def number_type(path: Path, raw: Any, complex_too: bool = False) -> np.dtype[Any]:
+    """nibabel's header → the type of the stored numbers; ScanError for colours, and complex values if not wanted."""
     try:
         dtype: np.dtype[Any] = np.dtype(raw.get_data_dtype())
     except _header_error() as error:
         raise ScanError(f"{path} stores values of an unknown type ({error}); convert it again") from error
-    if dtype.kind == "c":
+    if dtype.kind == "c" and not complex_too:
         raise ScanError(f"{path} holds complex values; save the real and the imaginary part as two files")
-    if dtype.kind not in "iuf":
+    if dtype.kind not in "iufc":
         raise ScanError(f"{path} holds colours, not numbers; give the image itself, not a picture of it")
     return dtype
 
 
-def header_record(path: Path, raw: Any) -> Header:
+def header_record(path: Path, raw: Any, complex_too: bool = False) -> Header:
     """nibabel's header → the record; a slope of 0 or NaN means that nothing is to be scaled."""
     slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
     if not math.isfinite(slope) or slope == 0:
@@ -102,7 +102,7 @@ def header_record(path: Path, raw: Any) -> Header:
         time_unit=time_unit,
         slope=slope,
         intercept=intercept if math.isfinite(intercept) else 0.0,
-        stored_type=number_type(path, raw).name,
+        stored_type=number_type(path, raw, complex_too).name,
     )
 
 

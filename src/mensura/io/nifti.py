@@ -31,18 +31,18 @@ class Image:
     header: Header
 
 
-def read(path: FilePath) -> Image:
-    """A .nii or .nii.gz file → its image, float32 and C-contiguous, 3D or 4D.
+def read(path: FilePath, *, complex_too: bool = False) -> Image:
+    """A .nii or .nii.gz file → its image, float32 (or complex64, if wanted and stored), C-contiguous, 3D or 4D.
 
     A slope of 0 or NaN means 1. ScanError for a file that is missing, truncated, not NIfTI, of more than four
-    dimensions, of complex or colour values, or without a usable affine.
+    dimensions, of complex (unless `complex_too`) or colour values, or without a usable affine.
     """
     path = Path(path)
     content = decompressed(path)
     raw = headers.parse(path, content[: headers.LENGTH])
     shape = headers.image_shape(path, raw)
-    grid, header = headers.image_grid(path, raw, shape), headers.header_record(path, raw)
-    stored = _stored(path, content, raw, shape)
+    grid, header = headers.image_grid(path, raw, shape), headers.header_record(path, raw, complex_too)
+    stored = _stored(path, content, shape, (raw, headers.number_type(path, raw, complex_too)))
     return Image(path, scaled(stored, header.slope, header.intercept), grid, header)
 
 
@@ -59,21 +59,30 @@ def read_grid(path: FilePath) -> Grid:
     return headers.image_grid(path, raw, headers.image_shape(path, raw))
 
 
-def stack(paths: Sequence[FilePath]) -> Image:
+def holds_complex(path: FilePath) -> bool:
+    """Whether a NIfTI file stores complex values, from the header alone."""
+    path = Path(path)
+    raw = headers.parse(path, first_bytes(path, headers.LENGTH))
+    return headers.number_type(path, raw, complex_too=True).kind == "c"
+
+
+def stack(paths: Sequence[FilePath], *, complex_too: bool = False) -> Image:
     """One file per echo, or one 4D file → one 4D image; ScanError names a file that does not fit."""
     if not paths:
         raise ScanError("no image files were given; give at least one .nii or .nii.gz file")
-    first = read(paths[0])
+    first = read(paths[0], complex_too=complex_too)
     if len(paths) == 1:
         return replace(first, data=first.data if first.data.ndim == 4 else first.data[..., None])
     _check_single_volume(first)
-    data = np.empty((*first.grid.shape, len(paths)), dtype=np.float32)
+    data = np.empty((*first.grid.shape, len(paths)), dtype=first.data.dtype)
     data[..., 0] = first.data
     records = [first.header]
     for echo, path in enumerate(paths[1:], start=1):
-        image = read(path)
+        image = read(path, complex_too=complex_too)
         _check_single_volume(image)
         check_same_grid(image, first)
+        if image.data.dtype != data.dtype:
+            raise ScanError(f"{image.path} and {first.path} are complex and real; give images of one kind")
         data[..., echo] = image.data
         records.append(image.header)
     return Image(first.path, data, first.grid, headers.common_header(records))
@@ -141,9 +150,11 @@ def _check_single_volume(image: Image) -> None:
         )
 
 
-def _stored(path: Path, content: bytes, raw: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The numbers as stored, in the order of the file."""
-    dtype = headers.number_type(path, raw)
+def _stored(
+    path: Path, content: bytes, shape: tuple[int, ...], header: tuple[Any, np.dtype[Any]]
+) -> NDArray[Any]:
+    """The numbers as stored, in the order of the file; `header`: nibabel's, and the type of the numbers."""
+    raw, dtype = header
     offset = int(raw["vox_offset"]) or int(raw["sizeof_hdr"]) + 4
     needed = offset + math.prod(shape) * dtype.itemsize
     if len(content) < needed:
@@ -155,15 +166,15 @@ def _stored(path: Path, content: bytes, raw: Any, shape: tuple[int, ...]) -> NDA
 
 
 def scaled(stored: NDArray[Any], slope: float, intercept: float) -> FloatArray:
-    """Stored numbers (Fortran order) → float32 (C order), slope and intercept applied."""
-    data = np.empty(stored.shape, dtype=np.float32)
+    """Stored numbers (Fortran order) → float32 or complex64 (C order), slope and intercept applied."""
+    data: Any = np.empty(stored.shape, np.complex64 if np.iscomplexobj(stored) else np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         _copy(stored, data)
         if slope != 1:
             data *= np.float32(slope)
         if intercept != 0:
             data += np.float32(intercept)
-    return data
+    return data  # type: ignore[no-any-return]
 
 
 def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:

@@ -83,12 +83,12 @@ def _of_subject(root: Path, name: str, sessions: Sequence[str]) -> list[Acquisit
     series = dataset_fits.find(root, [name], sessions)
     fields = {one.place for one in series if one.suffix.startswith("TB1")}
     fitted = [_series(one, one.place in fields) for one in series if one.suffix in fit_rules.RULES]
-    return [*map(_run, runs), *fitted]
+    return [*(_run(run) for run in runs if not run.decay_alone), *fitted]
 
 
 def _run(run: bids.MultiEchoRun) -> Acquisition:
     """A gradient echo: what keeps it from being mapped, else how it suits."""
-    name, makes = f"{run.name}_{run.suffix}", ("Chimap", "R2starmap", "T2starmap", "fieldmap")
+    name, makes = run.full_name, ("Chimap", "R2starmap", "T2starmap", "fieldmap")
     record = merge([bids.sidecar_of(run.dataset, path) for path in run.files])
     try:
         acquisition, doubts = bids.acquisition_of(run)
@@ -279,6 +279,9 @@ def _series(series: ImageSeries, has_field: bool) -> Acquisition:
         return Acquisition(series.name, makes, (Finding("bad", str(error)), *found), record)
     if model and model.takes_b1 and not has_field and "TB1map" not in makes:
         text = "there is no B1 map in the session: flip angles are taken as nominal, and the map leans by their error"
+        found.append(Finding("look", text))
+    if series.suffix in bids.SUFFIXES["anat"]:
+        text = "there is no phase: R2* is made, but no susceptibility; a field map frees it of the field's gradient"
         found.append(Finding("look", text))
     found += _filters(series.sidecars)
     return Acquisition(series.name, makes, tuple(found), record, grid)

@@ -1,4 +1,4 @@
-"""The series of a BIDS dataset that relaxometry knows: which model each takes, its B1, and its maps as derivatives."""
+"""The series of a BIDS dataset that relaxometry knows: which model each takes, its fields, and its maps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ from mensura.io.bids_series import ImageSeries, find_series
 from mensura.io.comparable import differences
 from mensura.io.files import digest, read_json
 from mensura.methods import Monitor
+from mensura.pipeline import field_maps
 from mensura.pipeline.density import with_density
+from mensura.pipeline.field_choice import (
+    STATIC,
+    TRANSMIT,
+    FieldMap,
+    Kind,
+    brought,
+    choose,
+    read_static,
+    read_transmit,
+)
 from mensura.pipeline.fit_rules import RULES, planned
 from mensura.pipeline.plan import Plan
 from mensura.pipeline.products import PRODUCTS
@@ -33,12 +44,12 @@ from mensura.pipeline.relaxometry import (
 )
 from mensura.pipeline.scanner import scanner
 from mensura.pipeline.screen import bar
-from mensura.pipeline.transmit_choice import TransmitField, brought, choose, read_field
 from mensura.scan import ScanError
 
 Values = Mapping[str, Any]
 
-
+OWN = "field_rises"
+"""What the phase of a series' own echoes tells its model."""
 IGNORED = (
     *("*_IEmap.*", "*_offsetmap.*", "*_T1starmap.*", "*_R2primemap.*", "*_dwimap.*", "*_fieldmap.*"),
     *("*_mod-*", "*_desc-voxels_*", "**/anat/*_TB1map.*"),
@@ -48,25 +59,40 @@ without a magnitude beside; and the chosen voxels."""
 
 
 def find(dataset: Path, participants: Sequence[str] = (), sessions: Sequence[str] = ()) -> list[ImageSeries]:
-    """The series of a dataset that can be fitted, subject by subject, those of the transmit field first."""
-    series = find_series(dataset, [*RULES, "TB1map"], participants=participants, sessions=sessions)
+    """The series of a dataset that can be fitted, subject by subject, those of fields first.
+
+    Gradient echoes with phase are none: they are mapped by the QSM job.
+    """
+    chosen: dict[str, Sequence[str]] = {"participants": participants, "sessions": sessions}
+    found = find_series(dataset, [*RULES, "TB1map"], **chosen)
+    decays = {run.full_name for run in bids.every_run(dataset, **chosen) if run.decay_alone}
+    series = [s for s in found if s.suffix not in bids.SUFFIXES["anat"] or s.name in decays]
     rank = {suffix: place for place, suffix in enumerate(["TB1map", *RULES])}
-    return sorted(series, key=lambda s: (s.entities["sub"], not _of_b1(s), s.place, rank[s.suffix]))
+    return sorted(series, key=lambda s: (s.entities["sub"], _kind(s) is None, s.place, rank[s.suffix]))
 
 
-def _of_b1(series: ImageSeries) -> bool:
-    return series.suffix.startswith("TB1")
+def _kind(series: ImageSeries) -> Kind | None:
+    """What field the series is a map of, if it is one."""
+    if series.suffix.startswith("TB1"):
+        return TRANSMIT
+    return STATIC if series.suffix in field_maps.SUFFIXES else None
 
 
 class Fitting:
-    """Fits one series after the other; B1 maps, given or made on the way, serve the series of their subject."""
+    """Fits one series after the other; maps of fields, given or made on the way, serve the series of their subject."""
 
     def __init__(
-        self, out_dir: Path, command: str = "", force: bool = False, runs: Sequence[bids.MultiEchoRun] = ()
+        self,
+        out_dir: Path,
+        command: str = "",
+        force: bool = False,
+        *,
+        runs: Sequence[bids.MultiEchoRun] = (),
+        irt1: str = "auto",
     ) -> None:
-        """`runs`: the gradient echoes that are mapped beside, whose maps keep their names."""
-        self.out_dir, self.command, self.force = out_dir, command, force
-        self.fields: list[TransmitField] = []
+        """`runs`: the gradient echoes that are mapped beside, whose maps keep their names; `irt1` as of `planned`."""
+        self.out_dir, self.command, self.force, self.irt1 = out_dir, command, force, irt1
+        self.fields: dict[str, list[FieldMap]] = {TRANSMIT.name: [], STATIC.name: []}
         self.times: list[tuple[ImageSeries, Path]] = []
         plain = {
             product.suffix for step in PRODUCTS.values() for product in step.values() if not product.desc
@@ -76,13 +102,13 @@ class Fitting:
     def fit(self, series: ImageSeries, monitor: Monitor | None = None) -> Outcome | None:
         """The maps of a series on disk; None for a B1 map, which is only kept in mind, and for unchanged maps."""
         if series.suffix == "TB1map":
-            self.fields.append(read_field(series.images[0], series))
+            self.fields[TRANSMIT.name].append(read_transmit(series.images[0], series))
             return None
-        began, plan = time.perf_counter(), planned(series)
+        began, plan = time.perf_counter(), planned(series, self.irt1)
         remarks = [*differences(series.sidecars), *plan.remarks]
-        used, times = self._field(series, plan, remarks), self._times(series, plan, remarks)
-        maps = {"b1": used.path if used else None, "t1_map": times}
-        record = self._record(series, plan, {n: path for n, path in maps.items() if path}, remarks)
+        used, times = self._fields(series, plan, remarks), self._times(series, plan, remarks)
+        maps = {name: field.path for name, field in used.items()} | ({"t1_map": times} if times else {})
+        record = self._record(series, plan, maps, remarks)
         path = self._namer(series, list(plan.model.produces))
         if not self.force and _unchanged(path, list(plan.model.produces), record):
             self._remember(series, path, plan.model.produces)
@@ -90,12 +116,13 @@ class Fitting:
         image, mask = plan.read()
         if plan.whole is None:
             refuse_negative(plan.model, plan.sources, image.data[mask])
-        more: dict[str, Any] = {}
-        if used:
-            more["b1"], said = brought(used, image, mask)
+        more: dict[str, Any] = {"t1_map": nifti.read(times).data[mask]} if times else {}
+        for name, field in used.items():
+            more[name], said = brought(name, field.image, image, mask)
             remarks += said
-        if times:
-            more["t1_map"] = nifti.read(times).data[mask]
+        if plan.field is not None:
+            more[OWN], said = brought(OWN, plan.field(mask), image, mask)
+            remarks += said
         more |= watched(plan.model, monitor)
         estimates, of_density = with_density(plan.model, plan.estimate((image, mask), more), (image, mask))
         remarks += estimates.notes
@@ -114,7 +141,8 @@ class Fitting:
             for paths in (sources, _sidecars(series))
         )
         varied = dict(zip([plan.model.varied], plan.positional, strict=False))
-        given = {**plan.given, **varied, **dict.fromkeys(maps, "map")}
+        own = {OWN: "of its own phase"} if plan.field is not None else {}
+        given = {**plan.given, **varied, **dict.fromkeys(maps, "map"), **own}
         facts = {**called(self.command), "Digests": digests, "Metadata": metadata, "Warnings": remarks}
         record = described(plan.name, given, facts, plan.model)
         return {
@@ -143,8 +171,10 @@ class Fitting:
     def _remember(
         self, series: ImageSeries, path: Callable[[str, str | None, str], Path], maps: Collection[str]
     ) -> None:
-        if _of_b1(series):
-            self.fields.append(read_field(path("TB1map", None, ".nii.gz"), series))
+        kind = _kind(series)
+        if kind is not None:
+            name, reader = ("TB1map", read_transmit) if kind is TRANSMIT else ("fieldmap", read_static)
+            self.fields[kind.name].append(reader(path(name, None, ".nii.gz"), series))
         made = path("T1map", None, ".nii.gz") if "T1map" in maps else None
         if made is not None and made.is_file():
             self.times.append((series, made))
@@ -160,14 +190,21 @@ class Fitting:
                 return path
         return None
 
-    def _field(self, series: ImageSeries, plan: Plan, remarks: list[str]) -> TransmitField | None:
-        """The B1 map that corrects the series, if its model can be; what was taken is said."""
-        if not plan.model.takes_b1 or plan.name == "spin_echo_train":
-            return None
-        mine = [field for field in self.fields if field.series.entities["sub"] == series.entities["sub"]]
-        field, words = choose(mine, series)
-        remarks += [words, *(field.remarks if field else ())]
-        return field
+    def _fields(self, series: ImageSeries, plan: Plan, remarks: list[str]) -> dict[str, FieldMap]:
+        """The maps of fields that correct the series, if its model can be, by argument; what was taken is said."""
+        wanted: dict[str, Kind] = {}
+        if plan.model.takes_b1 and plan.name != "spin_echo_train":
+            wanted["b1"] = TRANSMIT
+        if plan.model.of_field and plan.field is None:
+            wanted[plan.model.of_field] = STATIC
+        found: dict[str, FieldMap] = {}
+        for name, kind in wanted.items():
+            maps = self.fields[kind.name]
+            mine = [field for field in maps if field.series.entities["sub"] == series.entities["sub"]]
+            field, words = choose(mine, series, kind)
+            remarks += [words, *(field.remarks if field else ())]
+            found |= {name: field} if field else {}
+        return found
 
 
 @dataclass(frozen=True)

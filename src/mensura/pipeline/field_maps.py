@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,21 @@ import numpy as np
 from mensura.fit import Status
 from mensura.io import nifti
 from mensura.io.bids import sidecar_of
-from mensura.io.bids_series import ImageSeries
+from mensura.io.bids_series import ImageSeries, beside
 from mensura.io.phase_scale import to_radians
 from mensura.pipeline.plan import Plan, Taken, told
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import Model
 from mensura.scan import GAMMA_BAR, BoolArray, FloatArray, Grid, ScanError
 
+NEXT_TO_ZERO = np.float32(1e-6)
+"""Hz"""
 LONGEST = 0.1
 """s; a longer time between echoes is in milliseconds."""
 HZ: Mapping[str, float] = {"hz": 1.0, "rad/s": 1 / (2 * np.pi), "t": GAMMA_BAR, "tesla": GAMMA_BAR}
 """What a fieldmap may be in, as BIDS has it (and T spelt out)."""
+SUFFIXES = ("phasediff", "phase1", "fieldmap")
+"""By which BIDS names the first image of a field map."""
 MODEL = Model("mensura.pipeline.field_maps:dual_echo", "10.1002/mrm.1910340111", {"fieldmap": "Hz"})
 GIVEN = Model("mensura.pipeline.field_maps:given", "10.1002/mrm.1910340111", {"fieldmap": "Hz"})
 
@@ -78,6 +83,8 @@ def given(image: nifti.Image, mask: BoolArray) -> Estimates:
 
 
 def _estimates(values: Any, spread: Any, good: Any) -> Estimates:
+    """On disk a field of exactly 0 says that there is none."""
+    values = np.where(values == 0, NEXT_TO_ZERO, values)
     status = np.where(good & np.isfinite(values), Status.OK, Status.NO_SIGNAL).astype(np.uint8)
     return Estimates.closed(status, fieldmap=(values, spread))
 
@@ -107,6 +114,12 @@ def _beside(path: Path, suffix: str) -> Path | None:
 
 def _read_phase(phases: list[Path], sizes: list[Path], dataset: Path) -> Taken:
     """The phase of the second echo before the first, and the magnitudes; the brain, or what has signal."""
+    made = _difference(phases, sizes, dataset)
+    return made, _region(made.data[..., 1], made.grid)
+
+
+def _difference(phases: Sequence[Path], sizes: Sequence[Path], dataset: Path) -> nifti.Image:
+    """The phase of the second echo before the first, or what is that already, and the magnitudes."""
     images = [nifti.read(path) for path in phases]
     magnitude = nifti.stack(sizes)
     for image in images:
@@ -119,8 +132,42 @@ def _read_phase(phases: list[Path], sizes: list[Path], dataset: Path) -> Taken:
     turned = angles[0] if len(angles) == 1 else angles[1] - angles[0]
     wrapped = np.angle(np.exp(1j * turned)).astype(np.float32)
     stacked = np.concatenate([wrapped[..., None], magnitude.data], axis=3)
-    made = nifti.Image(phases[0], stacked, magnitude.grid, magnitude.header)
-    return made, _region(magnitude.data[..., 0], magnitude.grid)
+    return nifti.Image(phases[0], stacked, magnitude.grid, magnitude.header)
+
+
+@dataclass(frozen=True)
+class OwnPhase:
+    """Two echoes of a series with their phase images, and the time between them (s)."""
+
+    sizes: tuple[Path, Path]
+    phases: tuple[Path, Path]
+    interval: float
+    dataset: Path
+
+    @property
+    def words(self) -> str:
+        first, second = (path.name for path in self.phases)
+        return f"R2* is corrected for the gradient of the field in the phase of {first} and {second}"
+
+    def field(self, mask: BoolArray) -> nifti.Image:
+        """The field (Hz) in a mask of the images, NaN elsewhere."""
+        image = _difference(self.phases, self.sizes, self.dataset)
+        values = np.full(mask.shape, np.nan, np.float32)
+        values[mask] = dual_echo(image, mask, interval=self.interval).maps["fieldmap"][0]
+        return nifti.Image(image.path, values, image.grid, image.header)
+
+
+def own_phase(series: ImageSeries, echoes: Sequence[tuple[Path, float]]) -> OwnPhase | None:
+    """Magnitudes of the echoes of one contrast with their times (s) → the two that tell the field, if they have phase.
+
+    The first and the third, which a readout that alternates turns the same way, or the first two of two.
+    """
+    pair = [*echoes[:1], *(echoes[2:3] or echoes[1:2])]
+    phases = [beside(path, "phase") for path, _ in pair]
+    if len(pair) < 2 or phases[0] is None or phases[1] is None:
+        return None
+    interval = pair[1][1] - pair[0][1]
+    return OwnPhase((pair[0][0], pair[1][0]), (phases[0], phases[1]), interval, series.dataset)
 
 
 def _read_given(path: Path, sizes: list[Path], scale: float) -> Taken:

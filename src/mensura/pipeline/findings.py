@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from mensura.pipeline.step import Artifact, Frame, Outcome
+from mensura.qmri.t2star import LONGEST
 from mensura.qsm.phase import looks_filtered, phase_sign
 from mensura.qsm.quality import offset_left
 from mensura.scan import BoolArray, ScanError, Volume
@@ -20,8 +21,6 @@ Artifacts = Mapping[str, Any]
 
 CLEAR = 0.3
 """Correlation beyond which the sign of the field is believed."""
-LONGEST_T2STAR = 2.5
-"""Seconds; no longer than the T2 of water."""
 DOUBT = 0.1
 """Negative correlation beyond which the user is told to look."""
 DEEP, RICH, ENOUGH, COARSE = 0.09, 98, 50, 0.018
@@ -92,7 +91,7 @@ def _sign(frame: Frame, total_field: Volume, inside: BoolArray, head: Volume) ->
 def relaxation(made: Volumes, used: Artifacts) -> Outcome:
     """T2* beside R2*: its inverse, and no value where it would be longer than that of pure water; what corrected it."""
     rate, inside = made["r2star"].data, used["mask"].data
-    measured = inside & (rate > 1 / LONGEST_T2STAR)
+    measured = inside & (rate > 1 / LONGEST)
     time = np.where(inside, np.float32(np.nan), np.float32(0))
     time[measured] = 1 / rate[measured]
     statistics: dict[str, Any] = {

@@ -13,8 +13,10 @@ import numpy as np
 from mensura.io import nifti
 from mensura.io.bids_series import ImageSeries, role_of
 from mensura.io.files import read_json
-from mensura.pipeline import diffusion_series, field_maps, mp2rage_series
+from mensura.pipeline import diffusion_series, field_maps, mp2rage_series, recovery_series
+from mensura.pipeline.complex_images import Parts, parts_of
 from mensura.pipeline.plan import Plan, Taken, si, told
+from mensura.pipeline.recovery_series import Readouts, readouts
 from mensura.pipeline.relaxometry import bright, entry, required
 from mensura.qmri.models import Model
 from mensura.scan import ScanError
@@ -62,13 +64,20 @@ RULES: Mapping[str, Rule] = {
     "MP2RAGE": Rule("mp2rage", plan=mp2rage_series.plan),
     "MESE": Rule("spin_echo_train", "EchoTime", {"refocusing_angle": "RefocusingFlipAngle?"}),
     "MTR": Rule("mt_ratio", order=("MTState",), images=2),
-    **dict.fromkeys(("phasediff", "phase1", "fieldmap"), Rule("fieldmap", plan=field_maps.plan)),
+    **dict.fromkeys(field_maps.SUFFIXES, Rule("fieldmap", plan=field_maps.plan)),
+    **dict.fromkeys(("MEGRE", "T2starw"), Rule("r2star", "EchoTime")),
     "dwi": Rule("dti", plan=diffusion_series.plan),
-    "MTS": Rule("mt_saturation", "FlipAngle", {"repetition_times": EXCITATION}, ("-MTState", "FlipAngle"), 3),
+    "MTS": Rule(
+        "mt_saturation",
+        "FlipAngle",
+        {"repetition_times": EXCITATION, **SPOILING},
+        ("-MTState", "FlipAngle"),
+        3,
+    ),
     "MPM": Rule(
         "mpm",
         "EchoTime",
-        {"flip_angles": "FlipAngle", "repetition_times": EXCITATION, "mt_states": "MTState"},
+        {"flip_angles": "FlipAngle", "repetition_times": EXCITATION, "mt_states": "MTState", **SPOILING},
         ("MTState", "FlipAngle", "EchoTime"),
     ),
 }
@@ -77,6 +86,12 @@ TOLD_BY = {
     "TB1TFL": "tfl_b1map: tenths of a degree, of the nominal FlipAngle",
     "TB1RFM": "rf_map: 0 … 4096 for −180 … 180°, of nominally 90°",
 }
+LOOK_LOCKER = Rule(
+    recovery_series.TRAIN,
+    "InversionTime",
+    {"repetition_time": f"{PREPARATION}?", "efficiency": "InversionEfficiency?"},
+)
+"""For IRT1 that is a train of readouts."""
 SHORT_TRAIN = 6
 """Spin echoes from which stimulated echoes can be told from T2."""
 
@@ -91,25 +106,52 @@ def suited(series: ImageSeries) -> tuple[Rule, str]:
     return rule, ""
 
 
-def planned(series: ImageSeries) -> Plan:
-    """What the rule for the series makes of its sidecars. ScanError for what is missing, or does not fit."""
-    rule = _rule(series)
+def planned(series: ImageSeries, irt1: str = "auto") -> Plan:
+    """What the rule for the series makes of its sidecars; `irt1`: what a series of inversion times is fitted by.
+
+    ScanError for what is missing, or does not fit.
+    """
+    rule = _rule(series, irt1)
     if rule.plan is not None:
         return rule.plan(series)
     records = _ordered(series, rule)
     given, positional = _protocol(series, rule, records)
     images = [path for path, _ in records]
     shown = [path for path in series.images if path not in images]
-    read = partial(_taken, images, shown or images)
-    said = [f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}"] if rule.role else []
+    model = entry(rule.model)
+    said: list[str] = []
+    parts = parts_of(series, images, said) if model.takes_phase else None
+    read = partial(_taken_whole, parts) if parts else partial(_taken, images, shown or images)
+    if rule.role:
+        said.append(f"the angle is taken as stored by Siemens' {TOLD_BY[series.suffix]}")
     said += _of_spoiling(rule, records, given)
-    if series.suffix == "IRT1" and all({EXCITATION, PREPARATION} <= set(record) for _, record in records):
-        said.append(
-            "several readouts follow an inversion: T1 is that under the readouts, shorter than without them"
-        )
-    return Plan(
-        rule.model, entry(rule.model), [*images, *shown], read, {**rule.fixed, **given}, positional, said
+    if series.suffix == "IRT1":
+        said += _of_readouts(readouts(series, irt1), given)
+    own = _own_phase(series, rule, records)
+    more = [*(parts.others if parts else ()), *(own.phases if own else ())]
+    said += [one.words for one in (parts, own) if one]
+    field = own.field if own else None
+    sources = [*images, *shown, *more]
+    return Plan(rule.model, model, sources, read, {**rule.fixed, **given}, positional, said, field=field)
+
+
+def _own_phase(
+    series: ImageSeries, rule: Rule, records: Sequence[tuple[Path, Values]]
+) -> field_maps.OwnPhase | None:
+    """The echoes of the first contrast whose phase tells the field, where that enters the model."""
+    if not entry(rule.model).of_field or rule.varies != "EchoTime":
+        return None
+    contrast = [[record.get(key) for key in rule.parameters.values()] for _, record in records]
+    first = [pair for pair, own in zip(records, contrast, strict=True) if own == contrast[0]]
+    return field_maps.own_phase(
+        series, [(path, _rank((path, record), "EchoTime", 1)) for path, record in first]
     )
+
+
+def _taken_whole(parts: Parts) -> Taken:
+    """Complex images, and where they have signal."""
+    image = parts.read()
+    return image, bright(image.data)
 
 
 def _taken(images: Sequence[Path], shown: Sequence[Path]) -> Taken:
@@ -122,7 +164,9 @@ def _taken(images: Sequence[Path], shown: Sequence[Path]) -> Taken:
     return image, bright(anatomy.data)
 
 
-def _rule(series: ImageSeries) -> Rule:
+def _rule(series: ImageSeries, irt1: str = "auto") -> Rule:
+    if series.suffix == "IRT1" and readouts(series, irt1).model == recovery_series.TRAIN:
+        return LOOK_LOCKER
     if series.suffix == "MESE" and len(series.images) < SHORT_TRAIN:
         return Rule("spin_echo", "EchoTime")
     return RULES[series.suffix]
@@ -145,7 +189,8 @@ def _ordered(series: ImageSeries, rule: Rule) -> list[tuple[Path, Values]]:
 
 
 def _rank(pair: tuple[Path, Values], key: str, sign: int) -> float:
-    return sign * float(told(*pair, *key.split("|")))
+    value = told(*pair, *key.split("|"))
+    return sign * float(value[0] if isinstance(value, list) else value)
 
 
 def _protocol(
@@ -169,9 +214,9 @@ def _protocol(
             )
     if not rule.varies:
         return given, []
-    return given, [
-        tuple(si(rule.varies, told(path, record, *rule.varies.split("|"))) for path, record in records)
-    ]
+    varied = [told(path, record, *rule.varies.split("|")) for path, record in records]
+    every = [one for value in varied for one in (value if isinstance(value, list) else [value])]
+    return given, [tuple(si(rule.varies, value) for value in every)]
 
 
 def told_by(name: str, sidecars: Sequence[Path]) -> tuple[dict[str, Any], tuple[float, ...]]:
@@ -198,6 +243,18 @@ def told_by(name: str, sidecars: Sequence[Path]) -> tuple[dict[str, Any], tuple[
 
 def _same_varied(rule: Rule, model: Model) -> bool:
     return bool(model.varied) and entry(rule.model).varied == model.varied
+
+
+def _of_readouts(found: Readouts, given: dict[str, Any]) -> list[str]:
+    """What is to be said of a series of inversion times; the time between inversions is that of a single train."""
+    if found.model != recovery_series.TRAIN:
+        return list(found.remarks)
+    if not found.single:
+        given.pop("repetition_time", None)
+    rest = "full recovery before each inversion" if "repetition_time" not in given else ""
+    perfect = "a perfect inversion" if "efficiency" not in given else ""
+    assumed = " and ".join(words for words in (perfect, rest) if words)
+    return [*found.remarks, *([f"{assumed} is assumed"] if assumed else [])]
 
 
 def _of_spoiling(rule: Rule, records: Sequence[tuple[Path, Values]], given: Values) -> list[str]:

@@ -48,7 +48,9 @@ def show_models(names: Sequence[str]) -> None:
         makes = ", ".join(f"{key} ({unit})" for key, unit in model.produces.items())
         console.print(f"\n[bold cyan]{name}[/]  {escape(method.summary)}", highlight=False, soft_wrap=True)
         words = ", ".join(need.replace("_", " ") for need in needs) or "the images in order"
-        console.print(f"    needs {words}{'; can use a B1 map' if model.takes_b1 else ''}", highlight=False)
+        maps = ["a B1 map"] * model.takes_b1 + ["a field map"] * bool(model.of_field)
+        uses = f"; can use {' and '.join(maps)}" if maps else ""
+        console.print(f"    needs {words}{uses}", highlight=False)
         console.print(
             f"    makes {makes}    [dim]https://doi.org/{model.doi}[/]", highlight=False, soft_wrap=True
         )

@@ -13,7 +13,7 @@ import numpy as np
 from mensura.io import nifti
 from mensura.io.bids import sidecar_of
 from mensura.io.bids_names import IMAGE_EXTENSIONS, join
-from mensura.io.bids_series import ImageSeries
+from mensura.io.bids_series import ImageSeries, beside
 from mensura.io.phase_scale import to_radians
 from mensura.pipeline.plan import Plan, Taken, si, told
 from mensura.pipeline.relaxometry import bright, entry
@@ -30,7 +30,7 @@ def plan(series: ImageSeries) -> Plan:
     remarks: list[str] = []
     (one, two), given = _trains(series, remarks)
     uniform = _uniform(series)
-    phases = [path for path in map(_phase, (one, two)) if path is not None]
+    phases = [path for path in (beside(image, "phase") for image in (one, two)) if path is not None]
     if uniform is not None:
         remarks.append(f"the scanner's uniform image {uniform.name} was taken, not the magnitudes and phases")
         sources, read = [uniform, two], partial(_read_uniform, uniform, two)
@@ -52,7 +52,7 @@ def saturation_plan(series: ImageSeries) -> Plan:
     ]
     images, given = _trains(series, remarks)
     given.pop("efficiency", None)
-    phases = [path for path in map(_phase, images) if path is not None]
+    phases = [path for path in (beside(image, "phase") for image in images) if path is not None]
     if len(phases) < 2:
         raise ScanError(
             f"{images[0]}: there is no phase beside it, so that the signs are not known; add part-phase images of both "
@@ -119,11 +119,6 @@ def _uniform(series: ImageSeries) -> Path | None:
     stem = series.images[0].with_name(f"{join(series.entities)}_UNIT1")
     found = (stem.with_name(stem.name + extension) for extension in IMAGE_EXTENSIONS)
     return next((path for path in found if path.is_file()), None)
-
-
-def _phase(magnitude: Path) -> Path | None:
-    path = magnitude.with_name(magnitude.name.replace("_part-mag", "_part-phase"))
-    return path if path != magnitude and path.is_file() else None
 
 
 def _read_uniform(path: Path, magnitude: Path) -> Taken:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,19 @@ class Plan:
     """A model by its name, the files it is fed, its arguments (s, rad), and what is to be said before it runs.
 
     `read` reads the images only when maps are made; `estimate` is what is done to them, the model's function on the
-    voxels of the mask unless it needs the whole image.
+    voxels of the mask unless it needs the whole image. `field` makes the field (Hz, NaN outside the mask) of the phase
+    of their own echoes, where that is there.
     """
 
     name: str
     model: Model
     sources: Sequence[Path]
     read: Callable[[], Taken]
-    given: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = default(default_factory=dict)
     positional: Sequence[Any] = ()
     remarks: Sequence[str] = ()
     whole: Callable[[nifti.Image, BoolArray], Estimates] | None = None
+    field: Callable[[BoolArray], nifti.Image] | None = None
 
     def estimate(self, taken: Taken, more: Mapping[str, Any]) -> Estimates:
         """Images and mask, and what else is given (the transmit field) → the maps."""

@@ -35,7 +35,11 @@ def derive(
     said = []
     for subject, session in sessions:
         folder = Path(out_dir, f"sub-{subject}", *([f"ses-{session}"] if session else []), "anat")
-        rates = [p for p in _maps(folder, "R2starmap") if _about(p).get("Step") == "r2star"]
+        rates = [
+            p
+            for p in _maps(folder, "R2starmap")
+            if "r2star" in (_about(p).get("Step"), _about(p).get("Model"))
+        ]
         times = [p for p in _maps(folder, "T2map") if str(_about(p).get("Model")).startswith("spin_echo")]
         if not rates or not times:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ from mensura import __version__
 from mensura.fit import Status
 from mensura.io import nifti
 from mensura.io.files import digest, together, write_json
-from mensura.io.phase_scale import to_radians
 from mensura.io.scans import beside
 from mensura.methods import Monitor
+from mensura.pipeline.complex_images import joined, stacked
 from mensura.pipeline.config import convert, nearest
 from mensura.pipeline.density import with_density
+from mensura.pipeline.given_maps import given_maps
 from mensura.pipeline.record import called, code_digest, versions
 from mensura.pipeline.scanner import scanner
 from mensura.pipeline.voxels import DEGREES, Axis, voxels, words
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
-from mensura.qmri.transmit import relative
 from mensura.scan import BoolArray, FloatArray, ScanError
 
 FAINT = 0.08
@@ -42,6 +42,8 @@ LABELS = {
     "T1starmap": "Apparent longitudinal relaxation time under readouts",
     "T2map": "Transverse relaxation time",
     "R2starmap": "Effective transverse relaxation rate",
+    "T2starmap": "Effective transverse relaxation time, 1/R2*",
+    "S0map": "Signal at echo time 0",
     "PDmap": "Proton density, 69 % in white matter",
     "MTVmap": "Macromolecular tissue volume, 100 % less the proton density",
     "M0map": "Signal at full magnetization, all other factors included",
@@ -65,8 +67,9 @@ LABELS = {
 class Request:
     """Images (a file each, or one 4D file), what varies (angles in degrees, times in s), maps, mask and parameters.
 
-    `phase` or `imaginary` makes the images complex, whose magnitudes or real parts they then are. `field_strength`
-    (T; else that of the images' sidecars) and `segmentation` are for the report alone.
+    `phase` or `imaginary` makes the images complex, whose magnitudes or real parts they then are. `field_map` is that
+    of the static field, in Hz. `field_strength` (T; else that of the images' sidecars) and `segmentation` are for the
+    report alone.
     """
 
     model: str
@@ -79,6 +82,7 @@ class Request:
     phase: Sequence[Path] = ()
     imaginary: Sequence[Path] = ()
     t1: Path | None = None
+    field_map: Path | None = None
     field_strength: float | None = None
     segmentation: Path | None = None
 
@@ -104,15 +108,13 @@ def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -
     began = time.perf_counter()
     model = entry(request.model)
     remarks: list[str] = []
-    image = _complex(request, nifti.stack(list(request.images)), remarks)
+    image = _complex(request, stacked(request.images, request.model, model.takes_phase), remarks)
     mask = _mask(request, image, remarks)
     refuse_negative(model, request.images, image.data[mask])
     given: dict[str, Any] = given_parameters(model, request.parameters)
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
-    if request.b1 is not None:
-        given["b1"] = _b1(request, model, image, mask, remarks)
-    if request.t1 is not None:
-        given["t1_map"] = _t1(request.t1, model, image)[mask]
+    maps = {"b1": request.b1, "t1_map": request.t1, "field_map": request.field_map}
+    given |= given_maps(request.model, maps, (image, mask), remarks)
     signals = image.data[mask]
     estimates: Estimates = model.method.function(signals, *positional, **given, **watched(model, monitor))
     estimates, said = with_density(model, estimates, (image, mask), request.mask is not None)
@@ -122,7 +124,7 @@ def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -
         *request.images,
         *request.phase,
         *request.imaginary,
-        *(p for p in (request.b1, request.t1, request.mask) if p is not None),
+        *(p for p in (*maps.values(), request.mask) if p is not None),
     ]
     facts = {
         **called(request.command),
@@ -261,43 +263,11 @@ def _complex(request: Request, image: nifti.Image, remarks: list[str]) -> nifti.
     name = "phase" if request.phase else "imaginary"
     if not entry(request.model).takes_phase:
         raise ScanError(f"the model {request.model} takes no complex images; leave out --{name}")
-    other = nifti.stack(more)
-    nifti.check_same_grid(other, image)
-    count = other.data.shape[3]
-    if count != image.data.shape[3]:
-        raise ScanError(f"there are {image.data.shape[3]} images but {count} of --{name}; give one for each")
-    if request.imaginary:
-        return replace(image, data=image.data + 1j * other.data)
-    turned = to_radians(other, beside(more[0]))
-    remarks += [f"phase: {turned.rule}", *turned.warnings]
-    return replace(image, data=image.data * np.exp(1j * turned.data))
-
-
-def _b1(
-    request: Request, model: Model, image: nifti.Image, mask: BoolArray, remarks: list[str]
-) -> FloatArray:
-    assert request.b1 is not None
-    if not model.takes_b1:
-        raise ScanError(f"the model {request.model} takes no B1 map; leave out --b1")
-    given = nifti.read(request.b1)
-    nifti.check_same_grid(given, image)
-    values = given.data.reshape(image.grid.shape)[mask]
-    known, said = relative(np.where(values > 0, values, np.nan), f"{request.b1}, in the mask")
+    if np.iscomplexobj(image.data):
+        raise ScanError(f"{image.path} holds complex values already; leave out --{name}")
+    made, said = joined(image, more, beside(more[0]) if request.phase else None)
     remarks += said
-    return known
-
-
-def _t1(path: Path, model: Model, image: nifti.Image) -> FloatArray:
-    """T1 (s) on the grid of the images. ScanError for a model that needs none, another grid, or another unit."""
-    if not model.takes_t1:
-        raise ScanError(f"{path}: the model takes no T1 map; leave out --t1-map")
-    given = nifti.read(path)
-    nifti.check_same_grid(given, image)
-    values = given.data.reshape(image.grid.shape)
-    typical = float(np.median(values[values > 0])) if np.any(values > 0) else 0.0
-    if not 0.005 < typical < 10:
-        raise ScanError(f"{path}: T1 has a median of {typical:.3g}; give it in seconds")
-    return values
+    return made
 
 
 def _quartiles(values: FloatArray) -> tuple[float, float, float]:

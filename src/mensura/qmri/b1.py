@@ -85,20 +85,35 @@ def bloch_siegert(
     phases: FloatArray,
     *,
     constant: Annotated[float, Tunable("rad", "phase of one pulse at the nominal B1: K·B1²")],
+    b0: FloatArray | None = None,
+    pulse_offset: Annotated[
+        float, Tunable("Hz", "of the pulse from resonance, needed with a field map; 0: not told")
+    ] = 0.0,
     noise: Annotated[float, Tunable("rad", "standard deviation of the phase; 0: unknown")] = 0.0,
 ) -> Estimates:
-    """Phases (n, 2) with the pulse above and below resonance (rad) → B1 relative to nominal, with its error.
+    """Phases (n, 2) with the pulse above and below resonance (rad), field (Hz, n) → B1 relative to nominal, its error.
 
-    Half their difference, in one turn about 0, is K B1². Sacolick et al. 2010, doi:10.1002/mrm.22357.
+    Half their difference, in one turn about 0, is K B1². K goes with 1/(Δ − f) and 1/(Δ + f) above and below where the
+    field is f off and the pulse Δ, which leaves K/(1 − (f/Δ)²): to first order the field does not matter, and without
+    it B1 is (f/Δ)²/2 too high. Sacolick et al. 2010, doi:10.1002/mrm.22357, equation 3.
     """
     above, below = columns(phases, 2).T
     if np.nanmax(np.abs(phases), initial=0) > 2 * np.pi + 0.01:
         raise ScanError("Bloch–Siegert takes phases in rad, but these go beyond 2π; convert them")
     shift = np.mod(above - below, 2 * np.pi) / 2
-    b1 = np.sqrt(shift / constant)
+    local = constant * np.ones(len(shift)) if b0 is None else constant / _detuned(b0, pulse_offset)
+    b1 = np.sqrt(shift / local)
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = (known_noise(noise) or np.nan) / np.sqrt(2) / (2 * constant * b1)
-    return _estimates(phases, shift > 0, b1, error)
+        error = (known_noise(noise) or np.nan) / np.sqrt(2) / (2 * local * b1)
+    return _estimates(phases, (shift > 0) & np.isfinite(local), b1, error)
+
+
+def _detuned(b0: FloatArray, pulse_offset: float) -> Doubles:
+    """1 − (f/Δ)²; not a number where the pulse would come nearer to resonance than half its offset."""
+    if not abs(pulse_offset) > 0:
+        raise ScanError("a field map needs the offset of the Bloch–Siegert pulse; give --pulse-offset in Hz")
+    ratio = np.abs(np.asarray(b0, np.float64) / pulse_offset)
+    return np.where(ratio < 0.5, 1 - np.square(ratio), np.nan)
 
 
 def spin_and_stimulated_echo(

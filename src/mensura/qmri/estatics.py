@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from mensura.fit import Fit, Parameter, SignalModel, fit_voxels
 from mensura.qmri.choices import Likelihood, Loss, Noise, known_noise
+from mensura.qmri.gradients import Dephasing, counting, dephased
 from mensura.scan import FloatArray, ScanError
 
 R2STAR = Parameter("r2star", "1/s", -50.0, 2000.0, starts=48)
@@ -22,11 +24,19 @@ def _decays(contrasts: tuple[int, ...], times: Any, *parameters: Any) -> Any:
     return np.concatenate([amplitudes[c] for c in contrasts], axis=-1) * np.exp(-rate * times)
 
 
+def _dephasing_decays(
+    contrasts: tuple[int, ...], dephasing: Dephasing, times: Any, *parameters: Any, place: Any
+) -> Any:
+    """The same times what the field's gradient leaves."""
+    return _decays(contrasts, times, *parameters) * dephasing.left(place, times)
+
+
 def estatics(
     signals: FloatArray,
     echo_times: Sequence[float],
     contrasts: Sequence[int],
     *,
+    field_rises: FloatArray | None = None,
     noise: Noise = 0.0,
     loss: Loss = "none",
     likelihood: Likelihood = "gaussian",
@@ -34,6 +44,7 @@ def estatics(
     """Signals (n, m), echo time (s) and contrast (0, 1, …) of every image → amplitudes at TE = 0, then R2* (1/s).
 
     S = A_c e^{−R2*·TE}: least squares of all images together, the amplitudes being the best there are for each R2*.
+    Where it is known by how much the field rises across the voxel (Hz, n × 3), times what that leaves (`gradients`).
     Weiskopf et al. 2014, doi:10.3389/fnins.2014.00278. Differs from the paper in that the signals are fitted, not
     their logarithms: noise does not bias late echoes. Raises ScanError where no contrast has two echo times.
     """
@@ -47,7 +58,14 @@ def estatics(
     if not any(np.unique(times[np.equal(groups, c)]).size > 1 for c in set(groups)):
         raise ScanError("R2* needs two echo times of the same contrast; measure more echoes")
     amplitudes = [Parameter(f"amplitude{c}", "arbitrary", linear=True) for c in range(max(groups) + 1)]
-    model = SignalModel(
-        "estatics", partial(_decays, groups), (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
+    data, dephasing = counting(signals, field_rises, times)
+    equation = (
+        partial(_decays, groups) if dephasing is None else partial(_dephasing_decays, groups, dephasing)
     )
-    return fit_voxels(model, times, signals, noise=known_noise(noise), loss=loss, likelihood=likelihood)
+    known = {} if dephasing is None else {"place": dephasing.place}
+    model = SignalModel(
+        "estatics", equation, (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
+    )
+    how: Any = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
+    fit = fit_voxels(model, times, data, known=known, **how)
+    return replace(fit, status=dephased(fit.status, data, field_rises))

@@ -58,6 +58,12 @@ class Model:
         return "t1_map" in self.method.arguments
 
     @property
+    def of_field(self) -> str:
+        """The argument that tells it of the static field: "b0" (Hz) or "field_rises" (Hz across the voxel, by axis);
+        "" if that does not enter its signals."""
+        return next((name for name in FIELD if name in self.method.arguments), "")
+
+    @property
     def takes_phase(self) -> bool:
         """Whether its signals may be complex."""
         first = next(iter(inspect.signature(self.method.function).parameters.values()))
@@ -72,6 +78,8 @@ def _signed(function: str, doi: str, **produces: str) -> Model:
     return replace(_model(function, doi, **produces), signed=True)
 
 
+FIELD = ("b0", "field_rises")
+"""What the static field is to a model that takes it."""
 A = "arbitrary"
 DENSITY = {"PDmap": "percent", "MTVmap": "percent"}
 """What the pipeline makes of M0 and T1 where there is a brain (`qmri.density`)."""
@@ -84,7 +92,7 @@ MODELS: Mapping[str, Model] = {
     "variable_flip_angle": _model(
         "t1:variable_flip_angle", "10.1002/mrm.21669", T1map="s", M0map=A, **DENSITY
     ),
-    "despot1": _model("t1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
+    "despot1": _model("despot1:despot1", "10.1002/mrm.10407", T1map="s", M0map=A),
     "despot1_hifi": _signed("hifi:despot1_hifi", "10.1002/jmri.21130", T1map="s", M0map=A, TB1map="1"),
     "mp2rage": _signed("mp2rage:mp2rage", "10.1016/j.neuroimage.2009.10.002", T1map="s", UNIT1="1"),
     "spin_echo": _model("t2:spin_echo", "10.1103/PhysRev.80.580", T2map="s", M0map=A, offsetmap=A),
@@ -92,6 +100,7 @@ MODELS: Mapping[str, Model] = {
     "spectrum": _model(
         "t2:spectrum", "10.1016/0022-2364(89)90011-5", MWFmap="percent", T2map="s", TB1map="1"
     ),
+    "r2star": _model("t2star:effective_decay", "10.1002/mrm.23306", R2starmap="1/s", T2starmap="s", S0map=A),
     "double_angle": _model("b1:double_angle", "10.1006/jmra.1993.1133", TB1map="1"),
     "actual_flip_angle": _model("b1:actual_flip_angle", "10.1002/mrm.21120", TB1map="1"),
     "bloch_siegert": _signed("b1:bloch_siegert", "10.1002/mrm.22357", TB1map="1"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -12,6 +13,15 @@ from mensura.fit import Status
 from mensura.methods import Tunable
 from mensura.qmri.choices import Noise, known_noise
 from mensura.qmri.estimates import Estimates, columns, ended
+from mensura.qmri.spoiling import (
+    Diffusivity,
+    Increment,
+    Moment,
+    Spoiling,
+    SpoilingT2,
+    ideally,
+    tabulated_each,
+)
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -38,12 +48,17 @@ def magnetization_transfer_saturation(
     b1_dependence: Annotated[
         float, Tunable("1", "share of MTsat that goes with B1; 0: MTsat goes with B1 squared alone")
     ] = 0.4,
+    spoiling_increment: Increment = 0.0,
+    spoiling_t2: SpoilingT2 = 0.07,
+    spoiling_moment: Moment = 0.0,
+    diffusivity: Diffusivity = 0.0008,
     noise: Noise = 0.0,
 ) -> Estimates:
     """Signals (n, 3): MT-, PD- and T1-weighted; angles (rad), TR (s), B1 (n) → MTsat (p.u.), T1 (s), M0, with errors.
 
     R1 and A from the PD- and T1-weighted images by the rational approximation, MTsat = (A α/S_MT − 1) R1 TR − α²/2,
     α the local angles b1·nominal; MTsat at b1 = 1 is this over b1² and (1 − c b1)/(1 − c), c = `b1_dependence`.
+    Imperfect spoiling is corrected as in `variable_flip_angle`, of the MT-weighted image as if without its pulse.
     Helms et al. 2008, doi:10.1002/mrm.21732; B1: Weiskopf et al. 2013, doi:10.3389/fnins.2013.00095.
     """
     data = columns(signals, 3)
@@ -54,13 +69,19 @@ def magnetization_transfer_saturation(
             "MTsat needs three flip angles, and one repetition time or three; give them in the images' order"
         )
     times = np.broadcast_to(np.asarray(repetition_times, np.float64), (3,))
-    made = _helms(data, angles, times)
+    spoiling = Spoiling.told(spoiling_increment, spoiling_t2, spoiling_moment, diffusivity)
+    tables = tabulated_each(flip_angles, times.tolist(), spoiling, relative)
+    solved = partial(_helms, angles=angles, times=times)
+
+    def made(images: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+        return solved(ideally(images, lambda ideal: solved(ideal)[0], tables, relative))
+
     sigma = known_noise(noise)
     errors = [np.full(len(data), np.nan)] * 3
     if sigma is not None:
-        errors = [np.sqrt(total) for total in _variances(data, angles, times, sigma)]
+        errors = [np.sqrt(total) for total in _variances(data, made, sigma)]
     correction = at_nominal_b1(np.ones(len(data)), relative, b1_dependence)
-    t1, m0, saturation = made
+    t1, m0, saturation = made(data)
     status = _status(signals, data[:, 1])
     status[(status == Status.OK) & ~(t1 > 0)] = Status.OUT_OF_BOUNDS
     return Estimates.closed(
@@ -94,13 +115,15 @@ def _helms(data: Doubles, angles: Doubles, times: Doubles) -> tuple[Doubles, Dou
         return 1 / rate, amplitude, saturation
 
 
-def _variances(data: Doubles, angles: Doubles, times: Doubles, sigma: float) -> list[Doubles]:
-    """First-order variances of `_helms` for noise sigma in each image, by differences."""
+def _variances(
+    data: Doubles, made: Callable[[Doubles], tuple[Doubles, Doubles, Doubles]], sigma: float
+) -> list[Doubles]:
+    """First-order variances of what is made of signals (n, 3) for noise sigma in each image, by differences."""
     totals = [np.zeros(len(data)) for _ in range(3)]
     for image in range(3):
         step = np.zeros_like(data)
         step[:, image] = 1e-4 * np.abs(data[:, image])
-        high, low = _helms(data + step, angles, times), _helms(data - step, angles, times)
+        high, low = made(data + step), made(data - step)
         for total, up, down in zip(totals, high, low, strict=True):
             with np.errstate(divide="ignore", invalid="ignore"):
                 total += np.square(sigma * (up - down) / (2 * step[:, image]))

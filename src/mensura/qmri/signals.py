@@ -23,6 +23,7 @@ MAPS: Mapping[str, str] = {
     "offset": "offsetmap",
     "mtr": "MTRmap",
     "mtsat": "MTsat",
+    "r2star": "R2starmap",
 }
 """A true value, as equations name it, and the map that it becomes."""
 
@@ -91,6 +92,10 @@ def _decay(times: Any, *, m0: Any, t2: Any, offset: Any, skip: int) -> Any:
     return (equations.exponential_decay(times, m0, 1 / t2) + offset) * (np.arange(np.size(times)) >= skip)
 
 
+def _effective_decay(times: Any, *, m0: Any, r2star: Any) -> Any:
+    return equations.exponential_decay(times, m0, r2star)
+
+
 def _train(times: Any, *, m0: Any, t2: Any, b1: Any, refocusing_angle: float, t1: float) -> Any:
     return epg.trains(m0, t2, b1, (np.size(times), float(times[0]), refocusing_angle, t1))
 
@@ -143,6 +148,7 @@ SIGNALS: Mapping[str, Images] = {
     "mp2rage": Images(_mp2rage, {**M0, **T1, **NOMINAL}, ("b1",), more=""),
     "spin_echo": Images(_decay, {**M0, **T2, "offset": (0.0,)}, ("offset",)),
     "spin_echo_train": Images(_train, {**M0, **T2, "b1": (0.9,)}, more="train"),
+    "r2star": Images(_effective_decay, {**M0, "r2star": (20.0, 50.0)}),
     "double_angle": Images(_double_angle, {**M0, "b1": B1}, more=""),
     "actual_flip_angle": Images(_actual_angle, {**M0, "b1": B1, "t1": (1.0,)}, ("t1",), more=""),
     "bloch_siegert": Images(_bloch_siegert, {"b1": B1, "offset": (0.0,)}, more="", phases=True),

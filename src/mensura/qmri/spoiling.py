@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,6 +21,8 @@ FORGOTTEN = 1e-9
 """Share of the transverse magnetization below which older pulses are left out."""
 STEPS = (0.06, 0.02)
 """Spacing of the table, in ln(T1) and in B1."""
+ROUNDS, RESTING = 12, 1e-6
+"""In which a closed form is brought to the spoiling there was, and the relative change of T1 at which it is."""
 RELATIVE = (0.1, 2.5)
 """B1 that the table holds at most; beyond, its last value counts."""
 
@@ -54,6 +57,11 @@ class Spoiling:
                 f"a spoiler of {self.moment:g} T s/m and a diffusivity of {self.diffusivity:g} m²/s cannot be meant; "
                 "give mT s/m and mm²/s"
             )
+
+    @classmethod
+    def told(cls, increment: float, t2: float, moment: float, diffusivity: float) -> Spoiling | None:
+        """Increment (rad), T2 (s), moment (mT s/m) and diffusivity (mm²/s), as people give them; None: ideal."""
+        return cls(increment, t2, 1e-3 * moment, 1e-6 * diffusivity) if increment else None
 
     def damping(self, repetition_time: float) -> float:
         """Exponent by which diffusion damps the first order in a repetition, D(γ moment)² TR."""
@@ -126,3 +134,38 @@ def tabulated(
     least, most = np.clip([there.min(initial=1), there.max(initial=1)], *RELATIVE)
     shortest, longest = np.log([0.005, 10.0])
     return Lookup.of(factor, Axis.over(shortest, longest, STEPS[0]), Axis.over(least, most, STEPS[1]))
+
+
+def tabulated_each(
+    flip_angles: Sequence[float],
+    repetition_times: Sequence[float],
+    spoiling: Spoiling | None,
+    b1: Doubles,
+) -> list[Lookup]:
+    """Flip angle (rad) and TR (s) of every image, B1 that there is → a table for each; none where spoiling is ideal."""
+    if spoiling is None:
+        return []
+    pairs = zip(flip_angles, repetition_times, strict=True)
+    return [tabulated(np.array([angle]), time, spoiling, b1) for angle, time in pairs]
+
+
+def ideally(
+    signals: Doubles, solve: Callable[[Doubles], Doubles], tables: Sequence[Lookup], b1: Doubles
+) -> Doubles:
+    """Signals (n, m), what finds T1 (s) of ideal ones, the factors of all images, B1 → signals under ideal spoiling.
+
+    T1 and signal/factor(T1) in turn, until T1 rests: the factor hardly depends on it, each round leaves a tenth of
+    the error. Where there is no T1 the signals are not a number.
+    """
+    ideal = signals
+    before = np.full(len(signals), np.nan)
+    for _ in range(ROUNDS if tables else 0):
+        t1 = solve(ideal)
+        there = (t1 > 0) & np.isfinite(t1)
+        at = np.where(there, t1, 1)[:, None]
+        factor = np.concatenate([table(at, b1[:, None]) for table in tables], axis=1)
+        ideal = np.where(there[:, None], signals / factor, np.nan)
+        if np.all(np.abs(t1 - before)[there] < RESTING * t1[there]):
+            break
+        before = t1
+    return ideal

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,8 +24,9 @@ from mensura.qmri.choices import (
     keywords,
 )
 from mensura.qmri.equations import ComplexArray
-from mensura.qmri.estimates import Estimates, ended, propagated
+from mensura.qmri.estimates import Estimates, propagated
 from mensura.qmri.lookup import Lookup
+from mensura.qmri.phases import together
 from mensura.qmri.spoiling import Diffusivity, Increment, Moment, Spoiling, SpoilingT2, tabulated
 from mensura.scan import FloatArray, ScanError
 
@@ -35,6 +38,8 @@ T1 = Parameter("t1", "s", SHORTEST, LONGEST, starts=48)
 M0 = Parameter("m0", "arbitrary", linear=True)
 EFFICIENT = 1.5
 """Inverted share of the magnetization that noise can feign; 1 is all of it."""
+STEPS = 20
+"""Of Newton's method, for T1 of trains of readouts."""
 ABSURD = 6
 """Times that: a point of the wrong sign, not noise or flow."""
 
@@ -100,17 +105,19 @@ def inversion_recovery(
     it does not. Of magnitudes the sign is found: all points before the smallest are turned, and that itself if this
     fits better and does not need an efficiency that there cannot be.
     Of complex signals a and b are complex, M0 is its size and the efficiency the real part: noise stays normal about
-    the null, where magnitudes bias T1. The phase may be any, but must be the same at all inversion times. A loss
-    weighs real and imaginary parts each for itself. Without phase, a likelihood of magnitudes takes that bias out.
+    the null, where magnitudes bias T1. The phase may be any, but must be the same at all inversion times; if it is
+    not, auto takes magnitudes and says so (`phases`). A loss weighs real and imaginary parts each for itself. Without
+    phase, a likelihood of magnitudes takes that bias out.
 
     Barral et al. 2010, doi:10.1002/mrm.22497. Differs from the paper in the search: a dictionary, then Gauss–Newton.
     Raises ScanError for fewer than 3 inversion times, or negative ones.
     """
+    signals, notes = together(signals) if polarity == "auto" else (signals, ())
     points, data, repetition = _inverted(signals, inversion_times, repetition_time)
     how = {"likelihood": likelihood, **keywords(noise, loss, (errors, bootstraps, seed), monitor)}
     fit = _recovered(points, data, polarity, how, EFFICIENT)
     a, b, t1 = _amplitudes(fit)
-    made = Estimates.of(fit, T1map=fit.values.shape[1] - 1)
+    made = replace(Estimates.of(fit, T1map=fit.values.shape[1] - 1), notes=notes)
     with np.errstate(divide="ignore", invalid="ignore"):
         m0, efficiency, by, ratio = _magnetization(a, b, t1, repetition)
         back = np.conj(m0) / np.abs(m0) if np.iscomplexobj(m0) else 1.0
@@ -122,7 +129,7 @@ def _inverted(
     signals: Any, inversion_times: Sequence[float], repetition_time: float | Sequence[float]
 ) -> tuple[Doubles, Any, float | None]:
     """Points of the fit (times, or these and repetition times), data in their order, the TR of all if it is one."""
-    repetition = np.array([_seconds(value, "repetition time") for value in np.ravel(repetition_time)])
+    repetition = np.array([checked_seconds(value, "repetition time") for value in np.ravel(repetition_time)])
     times, data = _ordered(signals, inversion_times, "inversion times")
     if repetition.size not in (1, times.size):
         raise ScanError(
@@ -243,6 +250,10 @@ def look_locker(
     signals: FloatArray | ComplexArray,
     inversion_times: Sequence[float],
     *,
+    repetition_time: Annotated[
+        float, Tunable("s", "from inversion to inversion, of a single train; inf: full recovery before each")
+    ] = np.inf,
+    efficiency: Annotated[float, Tunable("1", "share of the magnetization that is inverted")] = 1.0,
     noise: Noise = 0.0,
     loss: Loss = "none",
     errors: Errors = "analytic",
@@ -252,19 +263,52 @@ def look_locker(
 ) -> Estimates:
     """Signals (n, m; complex, signed or magnitude), times after the inversion (s) → T1 and T1* (s), with their errors.
 
-    S = A − B e^{−t/T1*}, T1 = T1*(B/A − 1): readouts of small angle hasten the recovery, which this undoes for a
-    perfect inversion (MOLLI as well).
-    Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004, doi:10.1002/mrm.20110.
+    S = A − B e^{−t/T1*}: readouts of small angle hasten the recovery, to A = M0 T1*/T1. The inversion leaves
+    A − B = −η M, η the efficiency, M what was there: M0 after full recovery, so that T1 = T1*(B/A − 1)/η (MOLLI as
+    well); else, with `repetition_time`, M0 + (S(last) − M0) e^{−rest/T1} after the rest without readouts, and T1 is
+    sought by Newton's method. Deichmann & Haase 1992, doi:10.1016/0022-2364(92)90347-A; Messroghli et al. 2004,
+    doi:10.1002/mrm.20110. Differs from them in the incomplete recovery.
     """
+    signals, notes = together(signals)
     times, data = _ordered(signals, inversion_times, "inversion times")
+    rest = checked_seconds(repetition_time, "repetition time") - times[-1]
+    if not (rest > 0 and 0.5 < efficiency <= 1):
+        raise ScanError(
+            f"a repetition time of {repetition_time:g} s and an efficiency of {efficiency:g} cannot be meant; the "
+            f"former ends after the last readout at {times[-1]:g} s, the latter lies between 0.5 and 1"
+        )
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     fit = _recovered(times, data, "auto", how)
     a, b, star = _amplitudes(fit)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.real(-b / a) - 1
-        error = propagated(fit, _slopes(star * b / a**2, -star / a, factor))
-    made = Estimates.of(fit, T1starmap=fit.values.shape[1] - 1)
-    return made.derived("T1map", star * factor, error)
+    freed = partial(_without_readouts, last=float(times[-1]), rest=rest, efficiency=efficiency)
+    with np.errstate(all="ignore"):
+        ratio, step = np.real(-b / a), 1e-5
+        by_ratio = (freed(ratio + step, star) - freed(ratio - step, star)) / (2 * step)
+        by_star = (freed(ratio, star * (1 + step)) - freed(ratio, star * (1 - step))) / (2 * step * star)
+        value = freed(ratio, star)
+        error = propagated(fit, _slopes(by_ratio * b / a**2, -by_ratio / a, by_star))
+    made = replace(Estimates.of(fit, T1starmap=fit.values.shape[1] - 1), notes=notes)
+    status = np.where((made.status == Status.OK) & ~np.isfinite(value), Status.OUT_OF_BOUNDS, made.status)
+    return replace(made.derived("T1map", value, error), status=status.astype(np.uint8))
+
+
+def _without_readouts(
+    ratio: Doubles, star: Doubles, *, last: float, rest: float, efficiency: float
+) -> Doubles:
+    """B/A and T1* (s) of a train, its last readout and the rest after it (s), efficiency → T1 (s), or not a number."""
+    start = (ratio - 1) / efficiency
+    t1 = star * start
+    if not np.isfinite(rest):
+        return np.where(np.isfinite(t1), t1, np.nan)
+    end = 1 - ratio * np.exp(-last / star)
+    step = np.zeros_like(t1)
+    for _ in range(STEPS):
+        t1 = np.clip(t1 - step, SHORTEST, LONGEST)
+        left = np.exp(-rest / t1)
+        found = star * (start - end * left) / (1 - left)
+        slope = star * (start - end) / np.square(1 - left) * left * rest / np.square(t1)
+        step = (t1 - found) / (1 - slope)
+    return np.where((np.abs(step) < 1e-6 * t1) & (t1 < LONGEST), t1, np.nan)
 
 
 def _spoiled(
@@ -305,75 +349,21 @@ def variable_flip_angle(
     T2 that is assumed; after Preibisch & Deichmann 2009, doi:10.1002/mrm.21776, who correct T1 instead. The error of
     the assumed T2 is not part of the standard deviation. Raises ScanError for fewer than two angles.
     """
-    angles = _angles(flip_angles)
-    known: dict[str, Any] = {"repetition_time": _seconds(repetition_time, "repetition time")}
+    angles = checked_angles(flip_angles)
+    known: dict[str, Any] = {"repetition_time": checked_seconds(repetition_time, "repetition time")}
     if b1 is not None:
         known["b1"] = np.asarray(b1, np.float64)
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
-    if spoiling_increment:
-        spoiling = Spoiling(spoiling_increment, spoiling_t2, 1e-3 * spoiling_moment, 1e-6 * diffusivity)
+    spoiling = Spoiling.told(spoiling_increment, spoiling_t2, spoiling_moment, diffusivity)
+    if spoiling is not None:
         known["factor"] = tabulated(angles, known["repetition_time"], spoiling, known.get("b1"))
     fit = fit_voxels(SPOILED, angles, signals, known=known, likelihood=likelihood, **how)
     return Estimates.of(fit, T1map=1, M0map=0)
 
 
-def despot1(
-    signals: FloatArray,
-    flip_angles: Sequence[float],
-    *,
-    repetition_time: Annotated[float, Tunable("s", "from excitation to excitation")],
-    b1: FloatArray | None = None,
-    rounds: Annotated[int, Tunable("1", "of weights; 0: the unweighted line, which is biased by noise")] = 3,
-) -> Estimates:
-    """Signals (n, m), flip angles (rad), B1 (n) → T1 (s) and M0, each with its error; a weighted straight line.
-
-    S/sin a = E1·S/tan a + M0(1 − E1), weighted by (sin a/(1 − E1 cos a))², in rounds. Deoni et al. 2003,
-    doi:10.1002/mrm.10407; weights: Chang et al. 2008, doi:10.1002/mrm.21669. Errors are first order.
-    """
-    angle = _angles(flip_angles)[None] * (1.0 if b1 is None else np.asarray(b1, np.float64)[:, None])
-    tr, data = _seconds(repetition_time, "repetition time"), np.asarray(signals, np.float64)
-    x, y, sine = data / np.tan(angle), data / np.sin(angle), np.sin(angle)
-    weight, (slope, offset) = np.ones_like(x), (np.zeros(len(x)), np.zeros(len(x)))
-    for _ in range(rounds + 1):
-        slope, offset = _line(x, y, weight)
-        weight = np.square(sine / (1 - np.clip(slope, 0, 1)[:, None] * np.cos(angle)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t1, m0 = -tr / np.log(slope), offset / (1 - slope)
-    residual = data - _spoiled(angle, m0[:, None], t1[:, None], tr)
-    errors = _first_order(angle, m0, t1, tr, residual)
-    status = ended(data, (t1 > SHORTEST) & (t1 < LONGEST))
-    return Estimates.closed(status, T1map=(t1, errors[1]), M0map=(m0, errors[0]))
-
-
-def _line(x: Doubles, y: Doubles, weight: Doubles) -> tuple[Doubles, Doubles]:
-    """Weighted straight lines y = slope·x + offset of every voxel."""
-    total = weight.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mx, my = (weight * x).sum(1) / total, (weight * y).sum(1) / total
-        dx = x - mx[:, None]
-        slope = (weight * dx * (y - my[:, None])).sum(1) / (weight * dx * dx).sum(1)
-    return slope, my - slope * mx
-
-
-def _first_order(
-    angle: Doubles, m0: Doubles, t1: Doubles, tr: float, residual: Doubles
-) -> tuple[Doubles, Doubles]:
-    """Cramér and Rao's errors of M0 and T1 for noise as large as the residuals; NaN with two angles."""
-    m, n = angle.shape[1], len(m0)
-    by_m0 = np.broadcast_to(_spoiled(angle, 1.0, t1[:, None], tr), (n, m))
-    step = 1e-5 * t1[:, None]
-    ends = [_spoiled(angle, m0[:, None], t1[:, None] + s * step, tr) for s in (1, -1)]
-    by_t1 = (ends[0] - ends[1]) / (2 * step)
-    a, b, c = (by_m0**2).sum(1), (by_m0 * by_t1).sum(1), (by_t1**2).sum(1)
-    variance = np.sum(residual**2, axis=1) / (m - 2) if m > 2 else np.full(n, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        determinant = a * c - b * b
-        return np.sqrt(variance * c / determinant), np.sqrt(variance * a / determinant)
-
-
 def _ordered(signals: Any, times: Sequence[float], name: str) -> tuple[Doubles, Any]:
     """Times and signals, which may be complex, in the order of time."""
-    t = np.asarray([_seconds(value, name) for value in times])
+    t = np.asarray([checked_seconds(value, name) for value in times])
     data = np.asarray(signals, np.complex128 if np.iscomplexobj(signals) else np.float64)
     if data.shape[1] != t.size:
         raise ScanError(f"there are {data.shape[1]} images but {t.size} {name}; give one for each")
@@ -381,7 +371,8 @@ def _ordered(signals: Any, times: Sequence[float], name: str) -> tuple[Doubles, 
     return t[order], data[:, order]
 
 
-def _seconds(value: float, name: str) -> float:
+def checked_seconds(value: float, name: str) -> float:
+    """A time (s) → the same. ScanError, naming it, for one that is negative or in milliseconds."""
     if not value >= 0:
         raise ScanError(f"the {name} must not be negative, but one is {value:g} s")
     if np.isfinite(value) and value > 60:
@@ -389,7 +380,8 @@ def _seconds(value: float, name: str) -> float:
     return float(value)
 
 
-def _angles(flip_angles: Sequence[float]) -> Doubles:
+def checked_angles(flip_angles: Sequence[float]) -> Doubles:
+    """Flip angles (rad) → the same. ScanError for fewer than two different ones, or others than pulses have."""
     angles = np.asarray(flip_angles, np.float64)
     if np.unique(np.round(angles, 6)).size < 2:
         raise ScanError("T1 needs at least two different flip angles; measure another one")

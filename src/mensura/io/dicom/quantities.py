@@ -46,6 +46,7 @@ QUANTITIES: Mapping[str, Concept] = {
     "vemap": _dcm("126314", "ve"),
     "vpmap": _dcm("126331", "vp"),
     "TB1map": _own("TB1", "Transmit field relative to nominal"),
+    "S0map": _own("S0", "Signal at echo time 0"),
     "M0map": _own("M0", "Signal at full magnetization"),
     "MTsat": _own("MTSAT", "Magnetization transfer saturation"),
     "MWFmap": _own("MWF", "Myelin water fraction"),

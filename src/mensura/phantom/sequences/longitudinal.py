@@ -113,7 +113,7 @@ def look_locker(
         [Image({"acq": "looklocker", "inv": str(n + 1)}, {"InversionTime": t}) for n, t in enumerate(times)],
         {**described("Look-Locker inversion recovery", "IR", "3D"), "FlipAngle": flip_angle,
          "EchoTime": echo_time, "RepetitionTimeExcitation": interval,
-         "RepetitionTimePreparation": cycle_time},
+         "RepetitionTimePreparation": cycle_time, "InversionEfficiency": EFFICIENCY},
         signal,
         (echo_time,) * readouts,
         (0,) * readouts,

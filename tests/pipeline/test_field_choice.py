@@ -208,3 +208,106 @@ def test_without_an_orientation_only_the_same_shape_will_do(
     without_orientation(path)
     assert main(["run", str(dataset.root), str(dataset.out), "participant"]) == 1
     assert "does not state its orientation" in " ".join(capsys.readouterr().err.split())
+
+
+RATE, RISE = 30.0, (9.0, -6.0, 5.0)
+ECHOES = (0.005, 0.010, 0.015, 0.020, 0.025)
+
+
+def plane(grid: Grid = GRID, rise: tuple[float, ...] = RISE) -> np.ndarray:
+    """A field (Hz) that rises so from voxel to voxel of GRID, on any grid that lies along it."""
+    steps = np.diag(grid.affine)[:3] / np.diag(GRID.affine)[:3]
+    start = (grid.affine - GRID.affine)[:3, 3] / np.diag(GRID.affine)[:3]
+    at = np.indices(grid.shape) * steps[:, None, None, None] + start[:, None, None, None]
+    field: np.ndarray = (np.einsum("i,i...->...", np.asarray(rise), at) + 3.3).astype(np.float32)
+    return field
+
+
+def decaying(dataset: Dataset, suffix: str = "MEGRE", **sidecar: Any) -> None:
+    """Magnitudes of gradient echoes under that plane."""
+    for n, time in enumerate(ECHOES):
+        size = 1000 * np.exp(-RATE * time) * np.prod(np.sinc(np.array(RISE) * time))
+        name = f"anat/sub-01_echo-{n + 1}{'' if suffix == 'MEGRE' else '_part-mag'}_{suffix}"
+        dataset.image(name, np.float32(size), EchoTime=time, **sidecar)
+
+
+def rate(dataset: Dataset) -> tuple[float, str, dict[str, Any]]:
+    value, said = dataset.mapped("sub-01_R2starmap")
+    record = json.loads(next(dataset.out.rglob("sub-01_R2starmap.json")).read_text())
+    return value, said, record
+
+
+@pytest.mark.parametrize("suffix", ["MEGRE", "T2starw"])
+def test_a_field_map_frees_the_r2star_of_magnitudes_of_its_gradient(dataset: Dataset, suffix: str) -> None:
+    decaying(dataset, suffix)
+    plain, said, _ = rate(dataset)
+    assert plain > 1.15 * RATE
+    assert (
+        "no field map in the session that can be used: what the field's gradient dephases is left in R2*"
+        in said
+    )
+    dataset.image("fmap/sub-01_fieldmap", plane(), Units="Hz")
+    freed, said, record = rate(dataset)
+    assert freed == pytest.approx(RATE, rel=1e-3)
+    assert "corrected for the gradient of the field in sub-01_fieldmap.nii.gz, of the same session" in said
+    assert record["Mensura"]["Parameters"]["field_rises"] == "map"
+    assert any(source.endswith("sub-01_fieldmap.nii.gz") for source in record["Sources"])
+    times = nifti.read(next(dataset.out.rglob("sub-01_T2starmap.nii.gz"))).data
+    np.testing.assert_allclose(times[times != 0], 1 / RATE, rtol=2e-3)
+
+
+def test_the_field_map_may_be_coarser_and_is_brought_over_by_the_headers(dataset: Dataset) -> None:
+    coarse = np.diag([8.0, 6.0, 5.0, 1.0])
+    coarse[:3, 3] = GRID.affine[:3, 3] - 2
+    grid = Grid((7, 9, 9), coarse)
+    decaying(dataset)
+    dataset.image("fmap/sub-01_fieldmap", plane(grid), grid, Units="Hz")
+    assert rate(dataset)[0] == pytest.approx(RATE, rel=1e-3)
+
+
+def test_of_field_maps_the_one_that_is_meant_is_taken(dataset: Dataset) -> None:
+    decaying(dataset, B0FieldSource="b0")
+    dataset.image("fmap/sub-01_acq-a_fieldmap", plane(rise=(0, 0, 1)), Units="Hz")
+    dataset.image("fmap/sub-01_acq-b_fieldmap", plane(), Units="Hz", B0FieldIdentifier="b0")
+    value, said, _ = rate(dataset)
+    assert value == pytest.approx(RATE, rel=1e-3)
+    assert "sub-01_acq-b_fieldmap.nii.gz, meant for these images" in said
+
+
+def test_a_field_map_meant_for_others_or_of_another_place_is_not_taken(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decaying(dataset)
+    dataset.image(
+        "fmap/sub-01_fieldmap", plane(), Units="Hz", IntendedFor="func/sub-01_task-rest_bold.nii.gz"
+    )
+    value, said, _ = rate(dataset)
+    assert value > 1.15 * RATE
+    assert "the field maps of the session are meant for other images" in said
+    dataset.image("fmap/sub-01_fieldmap", plane(), moved(30.0), Units="Hz")
+    assert main(["run", str(dataset.root), str(dataset.out), "participant"]) == 1
+    assert "this field map covers only" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("phase", [True, False])
+def test_r2star_of_multi_parameter_maps_is_freed_by_their_own_phase_or_a_field_map(
+    dataset: Dataset, phase: bool
+) -> None:
+    for flip, (angle, size) in enumerate(((6.0, 1000.0), (20.0, 700.0)), 1):
+        for n, time in enumerate(ECHOES):
+            told = {"EchoTime": time, "FlipAngle": angle, "RepetitionTimeExcitation": 0.03, "MTState": False}
+            left = size * np.exp(-RATE * time) * np.prod(np.sinc(np.array(RISE) * time))
+            stem = f"anat/sub-01_echo-{n + 1}_flip-{flip}_mt-off"
+            dataset.image(f"{stem}_part-mag_MPM", np.float32(left), **told)
+            if phase:
+                turned = np.angle(np.exp(2j * np.pi * plane() * time + 0.5j * (-1) ** n))
+                dataset.image(f"{stem}_part-phase_MPM", turned.astype(np.float32), Units="rad", **told)
+    if not phase:
+        assert rate(dataset)[0] > 1.15 * RATE
+        dataset.image("fmap/sub-01_fieldmap", plane(), Units="Hz")
+    value, said, record = rate(dataset)
+    assert value == pytest.approx(RATE, rel=1e-3)
+    words = "the field in the phase of sub-01_echo-1_flip-1_mt-off_part-phase_MPM.nii.gz and sub-01_echo-3"
+    assert (words if phase else "the field in sub-01_fieldmap.nii.gz") in said
+    assert record["Mensura"]["Parameters"]["field_rises"] == ("of its own phase" if phase else "map")
+    assert any("part-phase" in source for source in record["Sources"]) == phase
