@@ -16,7 +16,7 @@ R2STAR = Parameter("r2star", "1/s", -50.0, 2000.0, starts=48)
 """May be negative, as noise makes it where hardly anything decays: fluid at short echo times."""
 
 
-def _decays(contrasts: tuple[int, ...], times: Any, *parameters: Any) -> Any:
+def decays(contrasts: tuple[int, ...], times: Any, *parameters: Any) -> Any:
     """Amplitudes of the contrasts and R2* → what each image holds of its own contrast's decay."""
     *amplitudes, rate = parameters
     return np.concatenate([amplitudes[c] for c in contrasts], axis=-1) * np.exp(-rate * times)
@@ -48,6 +48,6 @@ def estatics(
         raise ScanError("R2* needs two echo times of the same contrast; measure more echoes")
     amplitudes = [Parameter(f"amplitude{c}", "arbitrary", linear=True) for c in range(max(groups) + 1)]
     model = SignalModel(
-        "estatics", partial(_decays, groups), (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
+        "estatics", partial(decays, groups), (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
     )
     return fit_voxels(model, times, signals, noise=known_noise(noise), loss=loss, likelihood=likelihood)

@@ -54,7 +54,7 @@ def multi_parameter(
     doi:10.3389/fnins.2013.00095. Differs from the papers in the exact steady states.
     Raises ScanError unless there are two angles without, and at most one contrast with MT pulse.
     """
-    contrasts, which = _contrasts(flip_angles, repetition_times, mt_states)
+    contrasts, which = contrasts_of((echo_times, flip_angles, repetition_times, mt_states))
     fit = estatics(signals, echo_times, which, noise=noise, loss=loss, likelihood=likelihood)
     relative = np.ones(len(fit.values)) if b1 is None else np.asarray(b1, np.float64)
     maps = _maps(_Scans(contrasts, relative, b1_dependence), fit)
@@ -66,7 +66,7 @@ def multi_parameter(
 
 
 @dataclass(frozen=True)
-class _Contrast:
+class Contrast:
     """What the images of one weighting share."""
 
     saturated: bool
@@ -78,21 +78,23 @@ class _Contrast:
 class _Scans:
     """PD-, T1- and perhaps MT-weighting, B1 of every voxel, and how MTsat goes with it."""
 
-    contrasts: tuple[_Contrast, ...]
+    contrasts: tuple[Contrast, ...]
     b1: Doubles
     b1_dependence: float
 
 
-def _contrasts(
-    flip_angles: Sequence[float], repetition_times: Sequence[float], mt_states: Sequence[int]
-) -> tuple[tuple[_Contrast, ...], list[int]]:
-    """The weightings in the order PD, T1, MT, and which of them each image has."""
-    counts = {len(flip_angles), len(repetition_times), len(mt_states)}
-    if len(counts) > 1:
-        raise ScanError("there must be a flip angle, a repetition time and an MT state of every image")
+def contrasts_of(
+    protocol: tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[int]],
+) -> tuple[tuple[Contrast, ...], list[int]]:
+    """Echo times, angles, TR and MT states of all images → the weightings in the order PD, T1, MT, and which of them
+    each image has."""
+    if len({len(values) for values in protocol}) > 1:
+        raise ScanError(
+            "there must be an echo time, a flip angle, a repetition time and an MT state of every image"
+        )
     every = [
-        _Contrast(bool(mt), round(float(angle), 7), float(tr))
-        for mt, angle, tr in zip(mt_states, flip_angles, repetition_times, strict=True)
+        Contrast(bool(mt), round(float(angle), 7), float(tr))
+        for _, angle, tr, mt in zip(*protocol, strict=True)
     ]
     found = sorted(set(every), key=lambda c: (c.saturated, c.flip_angle, c.repetition_time))
     plain = [c for c in found if not c.saturated]
