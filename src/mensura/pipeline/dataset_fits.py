@@ -27,7 +27,6 @@ from mensura.pipeline.relaxometry import (
     Outcome,
     described,
     outcome,
-    refuse_negative,
     watched,
     write_maps,
 )
@@ -88,8 +87,6 @@ class Fitting:
             self._remember(series, path, plan.model.produces)
             return None
         image, mask = plan.read()
-        if plan.whole is None:
-            refuse_negative(plan.model, plan.sources, image.data[mask])
         more: dict[str, Any] = {}
         if used:
             more["b1"], said = brought(used, image, mask)
