@@ -107,6 +107,8 @@ def test_t1_straight_from_dicom(dicom: Path, tmp_path: Path, capsys: pytest.Capt
     assert 1.2 < middle < 2.5, "the water around them"
     assert main(["run", str(dicom), str(out), "--no-report"]) == 0
     assert "was converted before" in capsys.readouterr().err
+    assert main(["rerun", str(out / "sub-01" / "anat" / "sub-01_T1map.json")]) == 0
+    assert "bit for bit" in capsys.readouterr().out
 
 
 def test_mixed_corrections_are_told_by_run(dicom: Path, tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_interrupted_writing_leaves_the_maps_of_before(
             raise KeyboardInterrupt
         write(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("mensura.pipeline.relaxometry.nifti.write", third)
+    monkeypatch.setattr("mensura.pipeline.record.write", third)
     assert fit(folder, *PROTOCOL, "--b1", str(folder / "b1.nii.gz")) == 130
     assert "interrupted" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == before

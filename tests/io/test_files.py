@@ -139,22 +139,25 @@ def test_the_digest_follows_the_content_not_the_name(tmp_path: Path) -> None:
 def test_files_that_belong_together_are_all_new_or_all_old(
     tmp_path: Path, error: BaseException | None
 ) -> None:
-    paths = [tmp_path / name for name in ("a.txt", "b.txt")]
+    paths = [tmp_path / "maps" / name for name in ("a.txt", "b.txt", "c.txt")]
+    paths[0].parent.mkdir()
     for path in paths:
         path.write_text("old")
 
     def write() -> None:
-        with files.together() as stage:
-            files.write_text(stage(paths[0]), "new")
+        with files.staged(tmp_path / "maps") as folder:
+            files.write_text(folder / "a.txt", "new")
             assert paths[0].read_text() == "old"
             if error is not None:
                 raise error
-            files.write_text(stage(paths[1]), "new")
+            files.write_text(folder / "b.txt", "new")
 
     if error is None:
         write()
     else:
         with pytest.raises(type(error)):
             write()
-    assert [path.read_text() for path in paths] == ["new" if error is None else "old"] * 2
-    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
+    word = "new" if error is None else "old"
+    assert [path.read_text() for path in paths] == [word, word, "old"]
+    assert os.listdir(tmp_path) == ["maps"]
+    assert sorted(os.listdir(tmp_path / "maps")) == ["a.txt", "b.txt", "c.txt"]

@@ -135,7 +135,7 @@ def test_noise_is_as_stated():
 
 
 def test_the_seed_draws_everything_whatever_the_threads():
-    small = {"shape": (33, 39, 31), "voxel_size": (5.5, 5.5, 5.5), "lesions": ("haemorrhage",)}
+    small = {"shape": (23, 29, 25), "voxel_size": (8, 8, 8), "lesions": ("haemorrhage",)}
     threads = numba.get_num_threads()
     first = simulate_head(**small, seed=1)
     try:

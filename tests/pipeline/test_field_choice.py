@@ -104,6 +104,7 @@ def test_a_map_of_another_session_is_taken_only_if_it_is_meant(dataset: Dataset)
     assert t1 == pytest.approx(T1, rel=1e-3)
     assert "meant for these images" in said
     assert "nominal" in dataset.mapped("sub-01_ses-2_T1map")[1]
+    assert main(["rerun", str(next(dataset.out.rglob("sub-01_ses-1_T1map.json")))]) == 0
 
 
 def test_of_several_the_nearest_in_time_is_taken(dataset: Dataset) -> None:

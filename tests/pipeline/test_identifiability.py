@@ -10,12 +10,27 @@ import pytest
 from mensura.fit import Status
 from mensura.pipeline.identifiability import MOST, Answer, Question, answer, combined, images_of, percent
 from mensura.qmri.models import MODELS
-from mensura.qmri.signals import MAPS, SIGNALS, Images
+from mensura.qmri.signals import MAPS, SIGNALS, UNTOLD, Images
 from mensura.scan import ScanError
 
 N = 4000
 TI = (0.05, 0.3, 0.8, 1.6, 3.0)
 RAD = tuple(np.deg2rad([3, 8, 20]))
+HIFI = {"inversion_times": (0.0, 0.0, 0.0, 0.3, 0.7), "repetition_time": 0.008, "excitations": (16, 64)}
+SATURATED = {
+    "flip_angles": tuple(np.deg2rad([4, 10])),
+    "excitation_interval": 0.00275,
+    "excitations": (22, 28),
+}
+WEIGHTED = {
+    "flip_angles": tuple(np.deg2rad([6.0] * 6 + [20.0] * 6 + [6.0] * 6)),
+    "repetition_times": (0.025,) * 6 + (0.018,) * 6 + (0.028,) * 6,
+    "mt_states": (0,) * 12 + (1,) * 6,
+}
+B_VALUES = (0.0, 0.0, *(1000.0,) * 24)
+TURN, Z = np.pi * (1 + 5**0.5) * np.arange(24), (np.arange(24) + 0.5) / 24
+SPREAD = np.stack([np.sqrt(1 - Z**2) * np.cos(TURN), np.sqrt(1 - Z**2) * np.sin(TURN), Z])
+VECTORS = tuple(np.concatenate([np.zeros((3, 2)), SPREAD], axis=1).ravel())
 TRAINS = {"flip_angles": tuple(np.deg2rad([4, 5])), "excitation_interval": 0.007, "excitations": (80, 80)}
 PROTOCOLS: dict[str, tuple[tuple[float, ...], dict[str, Any], dict[str, float]]] = {
     "inversion_recovery": (TI, {}, {"t1": 0.9}),
@@ -23,6 +38,11 @@ PROTOCOLS: dict[str, tuple[tuple[float, ...], dict[str, Any], dict[str, float]]]
     "look_locker": (TI, {}, {"t1": 1.0}),
     "variable_flip_angle": (RAD, {"repetition_time": 0.015}, {"t1": 1.0, "b1": 0.9}),
     "despot1": (RAD, {"repetition_time": 0.015}, {"t1": 1.0, "b1": 0.9}),
+    "despot1_hifi": (
+        tuple(np.deg2rad([3, 8, 20, 6, 6])),
+        {**HIFI, "cycle_time": 1.6},
+        {"t1": 1.0, "b1": 0.9},
+    ),
     "mp2rage": ((), {"inversion_times": (0.7, 2.5), "cycle_time": 5.0, **TRAINS}, {"t1": 1.2}),
     "spin_echo": ((0.01, 0.03, 0.06, 0.1, 0.2), {"offset": "fitted"}, {"t2": 0.06}),
     "spin_echo_train": (tuple(0.01 * np.arange(1, 17)), {}, {"t2": 0.06, "b1": 0.8}),
@@ -31,6 +51,14 @@ PROTOCOLS: dict[str, tuple[tuple[float, ...], dict[str, Any], dict[str, float]]]
     "actual_flip_angle": ((0.02, 0.1), {"flip_angle": np.deg2rad(60)}, {"b1": 0.9}),
     "bloch_siegert": ((), {"constant": 1.2}, {"b1": 0.9}),
     "spin_and_stimulated_echo": ((np.pi / 3,) * 2, {"mixing_time": 0.03}, {"b1": 0.9}),
+    "sa2rage": ((), {"inversion_times": (0.1, 1.8), "cycle_time": 2.4, **SATURATED}, {"b1": 0.9}),
+    "mpm": (
+        (0.0023, 0.0046, 0.0069, 0.0092, 0.0115, 0.0138) * 3,
+        WEIGHTED,
+        {"t1": 1.0, "r2star": 20.0, "mtsat": 1.5, "b1": 0.9},
+    ),
+    "adc": ((0.0, 100.0, 500.0, 1000.0, 1000.0, 1000.0, 3000.0), {}, {"adc": 0.8e-3}),
+    "dti": (B_VALUES, {"b_vectors": VECTORS}, {"fa": 0.5, "md": 0.7e-3}),
     "mt_ratio": ((), {}, {"mtr": 30.0}),
     "mt_saturation": (
         tuple(np.deg2rad([6, 6, 20])),
@@ -66,7 +94,8 @@ def test_the_model_s_own_fit_reaches_the_bound(name: str) -> None:
 
 def test_every_model_of_the_table_is_asked_here() -> None:
     assert set(PROTOCOLS) == set(SIGNALS)
-    assert set(SIGNALS) <= set(MODELS)
+    assert {*SIGNALS, *UNTOLD} == set(MODELS)
+    assert not set(SIGNALS) & set(UNTOLD)
 
 
 @pytest.mark.parametrize("name", SIGNALS)
@@ -156,7 +185,27 @@ def test_where_the_approximation_fails_the_leaning_is_told() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: images_of("spectrum"), "no standard deviation"),
+        (lambda: images_of("spectrum"), "no standard deviation: its regularisation"),
+        (lambda: images_of("flip_angle_map"), "no standard deviation: it only rescales"),
+        (lambda: answer(Question("adc", B_VALUES, {}, combined("adc", {"adc": [0.7]}))), "give mm²/s"),
+        (
+            lambda: answer(Question("dti", B_VALUES, {"b_vectors": VECTORS}, combined("dti", {"fa": [1.5]}))),
+            "below 1",
+        ),
+        (
+            lambda: answer(Question("dti", B_VALUES, {"b_vectors": VECTORS[1:]}, combined("dti", {}))),
+            "three for each",
+        ),
+        (
+            lambda: answer(Question("mpm", (0.002, 0.004), WEIGHTED, combined("mpm", {}))),
+            "echo time, a flip angle",
+        ),
+        (
+            lambda: answer(
+                Question("despot1_hifi", RAD, {**HIFI, "cycle_time": 1.6}, combined("despot1_hifi", {}))
+            ),
+            "3 flip angles but 5 inversion times",
+        ),
         (lambda: images_of("inversion"), "no model"),
         (lambda: combined("spin_echo", {"t1": [1.0]}), "t1 is no value"),
         (lambda: asked("spin_echo", snr=-3), "above 0"),

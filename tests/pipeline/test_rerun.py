@@ -12,7 +12,10 @@ import pytest
 from bids_validator import validator_errors
 from mensura.cli import main
 from mensura.io import nifti
+from mensura.io.scans import json_of
 from mensura.phantom.study import write_study
+from mensura.pipeline import rerun
+from mensura.scan import Grid
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,104 @@ def test_the_validator_finds_no_error(study: Path) -> None:
     """Of derivatives that hold the maps of the QSM job beside fitted ones."""
     assert (study / "maps/sub-01/anat/sub-01_desc-total_fieldmap.nii.gz").is_file()
     assert validator_errors(study / "maps") == []
+
+
+SEQUENCES = ("MEGRE", "VFA", "IRT1", "MP2RAGE", "MESE", "MTR", "MTS", "MPM", "TB1DAM", "TB1EPI", "fieldmap")
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small head in every sequence that is mapped, diffusion and gradient echoes over time beside, and its maps."""
+    folder = tmp_path_factory.mktemp("everything")
+    settings = {"MEGRE": {"echo_times": (0.004, 0.012, 0.020)}, "MESE": {"echoes": 6}}
+    write_study(
+        folder / "bids",
+        sequences=SEQUENCES,
+        shape=(32, 36, 32),
+        voxel_size=(5.0,),
+        supersampling=1,
+        settings=settings,
+    )
+    write_diffusion(folder / "bids" / "sub-01" / "dwi")
+    write_series_of(folder / "bids" / "sub-01")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["run", "bids", "maps", "participant", *QUICK]) == 0
+    return folder
+
+
+QUICK = ("--mask-method", "threshold", "--background", "vsharp", "--dipole", "tkd", "--no-report")
+
+
+def write_diffusion(folder: Path) -> None:
+    """Six directions and none of a tensor, and three of its diagonal."""
+    grid, axes = Grid.from_voxel_size((6, 5, 4), (2.0, 2.0, 2.0)), np.eye(3)
+    turned = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1]]) / np.sqrt(2)
+    folder.mkdir()
+    for name, vectors in {"acq-six": np.concatenate([axes, turned]), "acq-three": axes}.items():
+        every = np.concatenate([np.zeros((1, 3)), vectors])
+        signal = 1000 * np.exp(-1000 * np.square(every) @ [1.5e-3, 0.5e-3, 0.3e-3])
+        stem = folder / f"sub-01_{name}_dwi"
+        values = np.broadcast_to(signal.astype(np.float32), (*grid.shape, len(every)))
+        nifti.write(stem.with_suffix(".nii.gz"), np.ascontiguousarray(values), grid)
+        stem.with_suffix(".json").write_text('{"EchoTime": 0.08}')
+        stem.with_suffix(".bval").write_text(" ".join(["0", *["1000"] * len(vectors)]))
+        if name == "acq-six":
+            rows = "\n".join(" ".join(map(str, row)) for row in every.T)
+            stem.with_suffix(".bvec").write_text(rows)
+
+
+def write_series_of(subject: Path) -> None:
+    """The last gradient echo twice, as volumes of a functional scan."""
+    (subject / "func").mkdir()
+    for part in ("mag", "phase"):
+        image = nifti.read(subject / "anat" / f"sub-01_echo-3_part-{part}_MEGRE.nii.gz")
+        path = subject / "func" / f"sub-01_task-rest_part-{part}_bold.nii.gz"
+        nifti.write(path, np.stack([image.data] * 2, axis=-1), image.grid)
+    facts = {"EchoTime": 0.02, "MagneticFieldStrength": 3, "RepetitionTime": 2, "TaskName": "rest"}
+    (subject / "func" / "sub-01_task-rest_bold.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("anat/sub-01_mod-MPM_R2starmap", {"fits"}), ("anat/sub-01_R2primemap", {"fits", "runs", ""})],
+)
+def test_every_map_of_run_comes_out_the_same(
+    everything: Path, tmp_path: Path, name: str, kinds: set[str]
+) -> None:
+    """Each record suffices, and what it makes again is every map of the subject that goes with it."""
+    records = records_in(everything / "maps")
+    made = {record.image.name.partition(".")[0].rpartition("_")[2] for record in records}
+    assert made >= {"T1map", "T2map", "MTRmap", "MTsat", "TB1map", "fieldmap", "Chimap", "T2starmap", "UNIT1"}
+    assert made >= {"R2primemap", "PDmap", "dwimap", "mask", "R1map", "M0map", "IEmap"}
+    sidecar = everything / "maps" / "sub-01" / f"{name}.json"
+    assert main(["rerun", str(sidecar), "-o", str(tmp_path / "new")]) == 0
+    compared([record for record in records if record.only in kinds], tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["fitted/T1map.json", "single/Chimap.json"])
+def test_every_map_of_fit_and_qsm_comes_out_the_same(study: Path, tmp_path: Path, name: str) -> None:
+    assert main(["rerun", str(study / name), "-o", str(tmp_path / "new")]) == 0
+    compared(records_in((study / name).parent), tmp_path / "new")
+
+
+def records_in(folder: Path) -> list[rerun.Record]:
+    """Of every image; a record that does not suffice raises."""
+    return [rerun.read(json_of(image)) for image in sorted(folder.rglob("*.nii.gz"))]
+
+
+def compared(records: list[rerun.Record], made: Path) -> None:
+    assert records
+    for record in records:
+        verdict = rerun.compare(record, made)
+        assert verdict.same, verdict.words
+        assert "bit for bit" in verdict.words
+        assert not verdict.remarks, record.image.name
+
+
+def test_what_belongs_to_no_map_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rerun", str(study / "fitted" / "desc-voxels_T1map.json")]) == 2
+    assert "chosen voxels" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_a_number_is_handed_back_without_a_solve() -> None:
     def never(weight: float, iterations: int) -> FloatArray:
         raise AssertionError
 
-    assert automatic.choose(3e-4, USUAL, never, noisy(1e-3)[0]) == 3e-4
+    assert automatic.choose(3e-4, USUAL, never, noisy(5e-4)[0]) == 3e-4
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -78,13 +78,13 @@ def test_the_discrepancy_is_near_the_best(std: float) -> None:
 
 
 def test_misfit_rises_and_variation_falls_with_the_weight() -> None:
-    data, maps = noisy(1e-3)
+    data, maps = noisy(5e-4)
     assert np.all(np.diff([automatic.misfit(chi, data) for chi in maps]) > 0)
     assert np.all(np.diff([automatic.variation(chi, data) for chi in maps]) < 0)
 
 
 def test_a_strong_source_does_not_change_the_misfit() -> None:
-    data, maps = noisy(1e-3)
+    data, maps = noisy(5e-4)
     field = data.terms[0].data.copy()
     field[28:32, 28:32, 28:32] += 1
     term = DataTerm(data.terms[0].kernel, field, data.terms[0].weight)
@@ -93,7 +93,7 @@ def test_a_strong_source_does_not_change_the_misfit() -> None:
 
 
 def test_the_regions_of_k_space_are_apart_and_well_conditioned() -> None:
-    data = noisy(1e-3)[0]
+    data = noisy(5e-4)[0]
     near, far = automatic.regions(data)
     assert near.any()
     assert far.any()

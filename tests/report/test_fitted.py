@@ -168,11 +168,29 @@ def test_bands_are_those_of_the_field_strength(field: float, shown: float) -> No
     assert found.doi
 
 
-def test_t1_of_tissue_lengthens_with_the_field_and_rates_are_its_inverse() -> None:
-    middles = [np.mean(published("T1map", f).bands[0].low) for f in (1.5, 3.0, 7.0)]
-    assert middles == sorted(middles)
-    for time, rate in zip(published("T1map", 3).bands, published("R1map", 3).bands, strict=True):
-        assert (rate.low, rate.high) == pytest.approx((1 / time.high, 1 / time.low))
+@pytest.mark.parametrize(
+    ("time", "rate", "sign"), [("T1", "R1", 1), ("T2", "R2", -1), ("T2star", "R2star", -1)]
+)
+def test_times_change_with_the_field_as_they_do_and_rates_are_their_inverse(
+    time: str, rate: str, sign: int
+) -> None:
+    times, rates = (
+        [published(f"{name}map", field).bands for field in (1.5, 3.0, 7.0)] for name in (time, rate)
+    )
+    for tissue in zip(*times, strict=True):
+        middles = [sign * (band.low + band.high) for band in tissue]
+        assert middles == sorted(middles)
+    for band, inverse in zip(sum(times, ()), sum(rates, ()), strict=True):
+        assert (inverse.low, inverse.high) == pytest.approx((1 / band.high, 1 / band.low))
+
+
+def test_published_t2star_is_shorter_than_t1_and_iron_shortens_it() -> None:
+    for field in (1.5, 3.0, 7.0):
+        t1, t2star = (published(f"{name}map", field).bands for name in ("T1", "T2star"))
+        assert [band.tissue for band in t1] == [band.tissue for band in t2star]
+        assert all(short.high < long.low for short, long in zip(t2star, t1, strict=True))
+        middle = {band.tissue: band.low + band.high for band in t2star}
+        assert middle["putamen"] < middle["caudate"] < middle["white matter"] < middle["cortex"]
 
 
 def test_at_other_field_strengths_there_are_none() -> None:

@@ -26,7 +26,7 @@ USAGE = "mensura identifiability MODEL [the protocol] [true values] [options]"
 TISSUES = ("white matter", "cortex", "putamen", "caudate")
 PHANTOMS = {"nist": 2, "nist1": 1}
 """The phantom and its version."""
-OF_TISSUES = {"t1", "t2", "mtsat"}
+OF_TISSUES = {"t1", "t2", "r2star", "mtsat"}
 CHOICES = ("likelihood",)
 """Of the fit, what changes how much the images tell."""
 
@@ -156,6 +156,7 @@ def _tissues(names: Sequence[str], field_strength: float) -> dict[str, Mapping[s
         found[name] = {
             "t1": at_field(tissue.t1, field_strength),
             "t2": at_field(tissue.t2, field_strength),
+            "r2star": 1 / at_field(tissue.t2, field_strength) + at_field(tissue.r2prime, field_strength),
             "mtsat": 100 * tissue.mt_saturation,
         }
     return found

@@ -156,13 +156,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from mensura.pipeline.job import Job
 
     settings = _prepare(arguments)
-    converted = _from_dicom(arguments)
-    if converted is None:
+    done = _from_dicom(arguments)
+    if done is None:
         return 0
     chosen = {"participants": arguments.participant_label, "sessions": arguments.session_label}
     series = dataset_fits.find(arguments.bids_dir, **chosen) if arguments.only != "runs" else []
     fitted = any(one.suffix in fit_rules.RULES for one in series)
-    runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not fitted) if arguments.only != "fits" else []
+    runs = bids.find_runs(arguments.bids_dir, **chosen, needed=not fitted)
     runs = [run for run in runs if not run.decay_alone]
     jobs = [
         Job(
@@ -174,7 +174,7 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.force,
             arguments.command_line,
         )
-        for run in runs
+        for run in (runs if arguments.only != "fits" else ())
     ]
     if arguments.dry_run:
         if jobs:
@@ -184,7 +184,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     places = {one.place for one in series if one.suffix in fit_rules.RULES}
     codes = {_execute(arguments, jobs, places)} if jobs else set()
-    codes |= {converted} if converted else set()
+    codes |= {done} if done else set()
     if fitted:
         fitting = dataset_fits.Fitting(
             arguments.out_dir, arguments.command_line, arguments.force, runs=runs, irt1=arguments.irt1
@@ -200,12 +200,17 @@ def _run(arguments: argparse.Namespace) -> int:
     return codes.pop() if len(codes) == 1 else 1
 
 
+def converted(arguments: argparse.Namespace) -> Path:
+    """Where DICOM in place of a BIDS dataset is converted to."""
+    return Path(arguments.out_dir, "bids")
+
+
 def _from_dicom(arguments: argparse.Namespace) -> int | None:
     """DICOM in place of a BIDS dataset is converted into the output folder, once → exit code of that, None if only
     the plan was to be shown."""
     from mensura.io.dicom.sources import holds_dicom
 
-    source, target = arguments.bids_dir, arguments.out_dir / "bids"
+    source, target = arguments.bids_dir, converted(arguments)
     if not holds_dicom(source):
         if arguments.gradient_coefficients is not None:
             raise ScanError(

@@ -61,6 +61,8 @@ def _rerun(arguments: argparse.Namespace) -> int:
 def _parsed(record: Any) -> argparse.Namespace:
     """The recorded command as arguments, its paths made absolute."""
     from mensura.cli import parser
+    from mensura.cli.maps import converted
+    from mensura.io.bids_write import DESCRIPTION
 
     words = list(record.words)
     if not words or words[0] not in REPEATABLE:
@@ -68,6 +70,8 @@ def _parsed(record: Any) -> argparse.Namespace:
     arguments = parser(words).parse_args(words)
     for name, value in vars(arguments).items():
         setattr(arguments, name, _absolute(value, record.directory))
+    if "bids_dir" in arguments and not (arguments.bids_dir / DESCRIPTION).is_file():
+        arguments.bids_dir = converted(arguments)
     arguments.command_line = record.command
     return arguments
 
@@ -87,7 +91,7 @@ def _turned(again: argparse.Namespace, folder: Path, record: Any) -> None:
         return
     again.out_dir = folder
     again.participant_label, again.session_label = record.labels("sub"), record.labels("ses")
-    again.only = "fits" if record.fitted else "runs"
+    again.only = record.only
 
 
 def _check_apart(out: Path, again: argparse.Namespace) -> None:

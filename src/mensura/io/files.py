@@ -8,7 +8,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,47 +53,30 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def together() -> Iterator[Callable[[Path], Path]]:
-    """Files that belong together: each is written to the path that this gives for its own; at the end all take their
-    places, and what interrupts the writing leaves those that lay there before."""
-    staged: dict[Path, Path] = {}
-    token = uuid4().hex[:12]
-
-    def stage(path: Path) -> Path:
-        return staged.setdefault(path, path.with_name(f".{token}.{path.name}"))
-
-    try:
-        yield stage
-        for path, temporary in staged.items():
-            os.replace(temporary, path)
-    finally:
-        for temporary in staged.values():
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-
-@contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A folder → an empty one beside it, whose files and folders move into the first once all of them are complete.
+    """A folder → an empty one in it, whose files and folders move into the first once all of them are complete.
 
-    What has the same name there is replaced; everything else stays. Errors as in `atomic`.
+    What has the same name there is replaced, and stays as it was where the writing is interrupted; everything else
+    stays. Errors as in `atomic`.
     """
     folder = Path(folder).absolute()
-    temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}.part")
+    temporary, new = folder / f".{uuid4().hex[:12]}.part", not folder.exists()
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        folder.mkdir(parents=True, exist_ok=True)
         for made in sorted(temporary.iterdir()):
-            place, before = folder / made.name, temporary / f".{made.name}"
-            if place.exists():
-                os.replace(place, before)
+            place = folder / made.name
+            if place.exists() and (place.is_dir() or made.is_dir()):
+                os.replace(place, temporary / f".{made.name}")
             os.replace(made, place)
     except OSError as error:
         reason = REMEDIES.get(error.errno or 0, f"{error.strerror or error}; choose another output folder")
         raise ScanError(f"cannot write into {folder}: {reason}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:

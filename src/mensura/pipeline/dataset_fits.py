@@ -38,7 +38,6 @@ from mensura.pipeline.relaxometry import (
     Outcome,
     described,
     outcome,
-    refuse_negative,
     watched,
     write_maps,
 )
@@ -114,8 +113,6 @@ class Fitting:
             self._remember(series, path, plan.model.produces)
             return None
         image, mask = plan.read()
-        if plan.whole is None:
-            refuse_negative(plan.model, plan.sources, image.data[mask])
         more: dict[str, Any] = {"t1_map": nifti.read(times).data[mask]} if times else {}
         for name, field in used.items():
             more[name], said = brought(name, field.image, image, mask)

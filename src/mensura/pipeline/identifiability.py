@@ -16,9 +16,10 @@ from mensura.fit.bound import cramer_rao
 from mensura.pipeline.config import nearest
 from mensura.pipeline.fit_rules import told_by
 from mensura.pipeline.relaxometry import entry, given_parameters, in_degrees, in_radians
+from mensura.qmri.diffusion import FASTEST
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import Model
-from mensura.qmri.signals import MAPS, SIGNALS, Images
+from mensura.qmri.signals import MAPS, SIGNALS, UNTOLD, Images
 from mensura.scan import ScanError
 
 Doubles = NDArray[np.float64]
@@ -32,11 +33,17 @@ WORTH = 0.8
 """Of the standard deviation: what one more image must bring it down to, to be proposed."""
 ENOUGH = 1.25
 """Times the least standard deviation that one more image can reach: as good as that."""
+MOST_OF = {
+    **dict.fromkeys(("t1", "t2"), (60.0, "beyond 60 s it looks like milliseconds; give seconds")),
+    **dict.fromkeys(("adc", "md"), (FASTEST, "water diffuses no faster than 0.003 mm²/s; give mm²/s")),
+    "fa": (0.999, "it lies below 1; give a smaller one"),
+}
+"""Beyond which a true value cannot be meant, and why."""
 LOUDEST = 2000
 """SNR that nobody has."""
-SOUGHT = ("t1", "t2", "mtsat", "mtr")
+SOUGHT = ("t1", "t2", "r2star", "mtsat", "mtr", "md")
 """What is worth a warning beside the first map of a model."""
-UNITS = {"s": " s", "percent": " %"}
+UNITS = {"s": " s", "1/s": " 1/s", "percent": " %", "mm^2/s": " mm²/s"}
 SNR = "signal of the strongest image over the standard deviation of the noise"
 SNR_OF_PHASES = "1 over the standard deviation of the phase, rad"
 
@@ -90,10 +97,12 @@ class Answer:
 
 
 def images_of(name: str) -> Images:
-    """How a model's images come about; ScanError if that is not known."""
+    """How a model's images come about; ScanError if nothing is told of it."""
     entry(name)
     if name not in SIGNALS:
-        raise ScanError(f"no standard deviation is known of {name}; choose from {', '.join(SIGNALS)}")
+        raise ScanError(
+            f"{name} tells no standard deviation: {UNTOLD[name]}; choose from {', '.join(SIGNALS)}"
+        )
     return SIGNALS[name]
 
 
@@ -182,8 +191,9 @@ def _check(question: Question, images: Images, model: Model) -> None:
         name = next((n for n, v in truth.items() if not (v > 0 or n == "offset")), None)
         if name:
             raise ScanError(f"{sample}: {name} is {truth[name]:g}; give a value above 0")
-        if max(truth.get("t1", 0), truth.get("t2", 0)) > 60:
-            raise ScanError(f"{sample}: a relaxation time beyond 60 s looks like milliseconds; give seconds")
+        name = next((n for n, (most, _) in MOST_OF.items() if truth.get(n, 0) > most), None)
+        if name:
+            raise ScanError(f"{sample}: {name} is {truth[name]:g}; {MOST_OF[name][1]}")
 
 
 def _unknown(question: Question, images: Images) -> list[str]:
@@ -223,12 +233,13 @@ def _deviations(
     question: Question, truth: Truth, noise: float, points: Doubles | None = None
 ) -> dict[str, float]:
     """Cramér and Rao's bound of everything unknown."""
-    names = _unknown(question, SIGNALS[question.model])
+    images = SIGNALS[question.model]
+    names = [*_unknown(question, images), *images.beside]
 
     def signal(values: Doubles) -> Doubles:
         return _signals(question, {**truth, **dict(zip(names, values.T, strict=True))}, points)
 
-    values = np.array([[truth[n] for n in names]])
+    values = np.array([[truth.get(n, 0.0) for n in names]])
     likelihood = str(question.parameters.get("likelihood", "gaussian"))
     return dict(zip(names, cramer_rao(signal, values, noise, likelihood)[0].tolist(), strict=True))
 
@@ -287,7 +298,8 @@ def percent(share: float) -> str:
 def _short(question: Question, row: Reach, name: str) -> str:
     """That the points end before the time that is sought."""
     model = entry(question.model)
-    if name not in ("t1", "t2") or not model.varied.endswith("times") or not question.varied:
+    timed = model.varied.endswith("times") and SIGNALS[question.model].more
+    if name not in ("t1", "t2") or not timed or not question.varied:
         return ""
     longest = max(question.varied)
     words = model.varied.removesuffix("s").replace("_", " ")
@@ -325,6 +337,9 @@ def _more(question: Question, value: float) -> Iterator[tuple[str, Doubles]]:
     elif images.more == "one" and in_degrees(model.varied):
         for angle in range(1, 91):
             yield f"one more image at {angle}°", np.append(varied, np.deg2rad(angle))
+    elif images.more == "one" and model.varied == "b_values":
+        for b in range(100, int(_all_parameters(question)["largest"]) + 1, 100):
+            yield f"one more image at {b} s/mm²", np.append(varied, b)
     elif images.more == "one" and np.ndim(question.parameters.get("repetition_time", np.inf)) == 0:
         end = min(max(varied.max(), 5 * value), 0.999 * question.parameters.get("repetition_time", np.inf))
         for time in np.geomspace(varied.min() / 2, end, 60):
@@ -336,8 +351,11 @@ def _list(images: Images) -> str:
 
 
 def word(name: str) -> str:
-    """As people write it: T1, MTsat."""
-    return MAPS.get(name, name).removesuffix("map").removeprefix("T" if name == "b1" else "")
+    """As people write it: T1, R2*, MTsat, FA."""
+    if MAPS.get(name, "").endswith("_dwimap"):
+        return name.upper()
+    plain = MAPS.get(name, name).removesuffix("map").removeprefix("T" if name == "b1" else "")
+    return plain.replace("star", "*")
 
 
 def _value(model: str, name: str, value: float) -> str:

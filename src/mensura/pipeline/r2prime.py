@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from mensura import __version__
 from mensura.fit import Status
 from mensura.io import nifti
-from mensura.io.files import digest, read_json, write_json
+from mensura.io.files import digest, staged
+from mensura.io.scans import beside
+from mensura.pipeline.record import called, code_digest, reference, versions, write_pair
 from mensura.scan import FloatArray
 
 SUFFIX = "R2primemap"
@@ -59,16 +62,15 @@ def _maps(folder: Path, suffix: str) -> list[Path]:
     return [p for p in sorted(folder.glob(f"*_{suffix}.nii.gz")) if "_desc-" not in p.name]
 
 
-def _sibling(path: Path, desc: str | None, suffix: str, extension: str = ".nii.gz") -> Path:
+def _sibling(path: Path, desc: str | None, suffix: str) -> Path:
     """A map → another with the same entities."""
     stem = path.name.rpartition("_")[0]
-    return path.with_name(f"{stem}_{f'desc-{desc}_' if desc else ''}{suffix}{extension}")
+    return path.with_name(f"{stem}_{f'desc-{desc}_' if desc else ''}{suffix}.nii.gz")
 
 
-def _about(path: Path) -> dict[str, Any]:
+def _about(path: Path) -> Mapping[str, Any]:
     """What mensura wrote beside a map."""
-    record = path.with_name(path.name.replace(".nii.gz", ".json"))
-    found: dict[str, Any] = read_json(record).get("Mensura", {}) if record.is_file() else {}
+    found: Mapping[str, Any] = beside(path).get("Mensura", {})
     return found
 
 
@@ -80,25 +82,41 @@ def _made(rate: Path, time: Path, out_dir: Path, how: tuple[str, bool]) -> list[
         return [
             f"{rate.name} and {time.name} lie on different grids: R2′ was not made; bring one to the other's grid"
         ]
-    digests = {path.name: digest(path) for path in (rate, time)}
-    out = _sibling(rate, None, SUFFIX)
-    before = _about(out)
-    if not force and (before.get("Digests"), before.get("Version")) == (digests, __version__):
+    record = _record((rate, time), out_dir, command)
+    out, same = _sibling(rate, None, SUFFIX), ("Digests", "Version", "Code")
+    if not force and all(_about(out).get(key) == record["Mensura"][key] for key in same):
         return []
     volumes = reversible(_with_error(rate, first.data), _with_error(time, second.data))
-    record = {
-        "Sources": [f"bids::{path.relative_to(out_dir).as_posix()}" for path in (rate, time)],
-        "EstimationReference": f"https://doi.org/{DOI}",
-        "EstimationAlgorithm": "difference of R2* and 1/T2",
-        "SkullStripped": True,
-        "Mensura": {"Version": __version__, "Command": command, "Digests": digests},
-    }
-    for (desc, (words, unit)), volume in zip(ABOUT.items(), volumes, strict=True):
-        nifti.write(_sibling(rate, desc, SUFFIX), volume, first.grid, first.header)
-        write_json(_sibling(rate, desc, SUFFIX, ".json"), {"Description": words, "Units": unit, **record})
+    with staged(out.parent) as folder:
+        for (desc, (words, unit)), volume in zip(ABOUT.items(), volumes, strict=True):
+            name = _sibling(rate, desc, SUFFIX).name
+            write_pair(folder / name, volume, first, {"Description": words, "Units": unit, **record})
     inside = volumes[0][(volumes[0] != 0) & np.isfinite(volumes[0])]
     middle = float(np.median(inside)) if inside.size else float("nan")
     return [f"{out.name}: R2′ of {rate.name} and {time.name}, median {middle:.3g} 1/s"]
+
+
+def _record(maps: tuple[Path, Path], out_dir: Path, command: str) -> dict[str, Any]:
+    """What the sidecars tell: both maps, and the images and JSON files that these were made of."""
+    names = [f"bids::{path.relative_to(out_dir).as_posix()}" for path in maps]
+    told = [_about(path) for path in maps]
+    roots = [ours.get("Inputs") or ours.get("Digests") or {} for ours in told]
+    return {
+        "Sources": names,
+        "EstimationReference": reference(DOI),
+        "EstimationAlgorithm": "difference of R2* and 1/T2",
+        "SkullStripped": True,
+        "Acquisition": beside(maps[0]).get("Acquisition", {}),
+        "Mensura": {
+            "Version": __version__,
+            "Versions": versions(),
+            "Code": code_digest(),
+            "Created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **called(command),
+            "Digests": {**dict(zip(names, map(digest, maps), strict=True)), **roots[0], **roots[1]},
+            "Metadata": {**told[0].get("Metadata", {}), **told[1].get("Metadata", {})},
+        },
+    }
 
 
 def _with_error(path: Path, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -17,6 +17,9 @@ from typing import Any
 
 import mensura
 from mensura.io.files import digest as file_digest
+from mensura.io.files import write_json
+from mensura.io.nifti import Image, write
+from mensura.io.scans import json_of
 
 CODE = ("scan.py", "methods.py", "mask", "fit", "inverse", "qmri", "qsm", "pipeline/qsm.py")
 """The sources whose change makes earlier results stale."""
@@ -93,6 +96,13 @@ def called(command: str) -> dict[str, Any]:
     given += [Path(word.partition("=")[2]) for word in words if word.startswith("--config=")]
     files = {str(path.resolve()): file_digest(path) for path in given if path.is_file()}
     return {"Command": command, "Directory": str(Path.cwd()), **({"Settings": files} if files else {})}
+
+
+def write_pair(path: Path, volume: Any, like: Image, told: Record) -> None:
+    """A map with the geometry of an image (`.nii.gz`), and beside it its JSON, which holds the digest of the map."""
+    write(path, volume, like.grid, like.header)
+    ours = {**told["Mensura"], "Digest": file_digest(path)}
+    write_json(json_of(path), {**told, "Mensura": ours})
 
 
 def processing(task: Task, key: str, run: Run) -> Record:

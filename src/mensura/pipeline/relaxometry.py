@@ -15,14 +15,15 @@ import numpy as np
 from mensura import __version__
 from mensura.fit import Status
 from mensura.io import nifti
-from mensura.io.files import digest, together, write_json
+from mensura.io.files import digest, staged, write_json
 from mensura.io.scans import beside
 from mensura.methods import Monitor
 from mensura.pipeline.complex_images import joined, stacked
 from mensura.pipeline.config import convert, nearest
 from mensura.pipeline.density import with_density
 from mensura.pipeline.given_maps import given_maps
-from mensura.pipeline.record import called, code_digest, versions
+from mensura.pipeline.plan import Plan
+from mensura.pipeline.record import called, code_digest, versions, write_pair
 from mensura.pipeline.scanner import scanner
 from mensura.pipeline.voxels import DEGREES, Axis, voxels, words
 from mensura.qmri.estimates import Estimates
@@ -31,8 +32,6 @@ from mensura.scan import BoolArray, FloatArray, ScanError
 
 FAINT = 0.08
 """Voxels below this share of the bright ones are left out, where no mask is given."""
-NEGATIVE = 0.05
-"""Share of negative voxels from which an image is no magnitude; interpolation makes a few."""
 HIGHEST = 30.0
 """Field strength, T, that no scanner reaches."""
 LABELS = {
@@ -108,15 +107,14 @@ def fit_files(request: Request, out_dir: Path, monitor: Monitor | None = None) -
     began = time.perf_counter()
     model = entry(request.model)
     remarks: list[str] = []
-    image = _complex(request, stacked(request.images, request.model, model.takes_phase), remarks)
+    image = _complex(request, model, stacked(request.images, request.model, model.takes_phase), remarks)
     mask = _mask(request, image, remarks)
-    refuse_negative(model, request.images, image.data[mask])
     given: dict[str, Any] = given_parameters(model, request.parameters)
     positional = [_varied(model, request.varied, image.data.shape[3])] if model.varied else []
     maps = {"b1": request.b1, "t1_map": request.t1, "field_map": request.field_map}
     given |= given_maps(request.model, maps, (image, mask), remarks)
-    signals = image.data[mask]
-    estimates: Estimates = model.method.function(signals, *positional, **given, **watched(model, monitor))
+    plan = Plan(request.model, model, request.images, lambda: (image, mask), given, positional)
+    estimates = plan.estimate(plan.read(), watched(model, monitor))
     estimates, said = with_density(model, estimates, (image, mask), request.mask is not None)
     remarks += [*estimates.notes, *said]
     varied = {model.varied: positional[0]} if positional else {}
@@ -240,20 +238,7 @@ def bright(data: FloatArray) -> BoolArray:
     return found
 
 
-def refuse_negative(model: Model, paths: Sequence[Path], signals: FloatArray) -> None:
-    """ScanError where a model takes magnitudes and one of the images (n, images) has negative values."""
-    if model.signed:
-        return
-    shares = np.mean(signals < 0, axis=0)
-    if not np.max(shares, initial=0) > NEGATIVE:
-        return
-    path = paths[int(np.argmax(shares)) if len(paths) == len(shares) else 0]
-    raise ScanError(
-        f"{path}: {np.max(shares):.0%} of its voxels are negative, but the model takes magnitudes; give those"
-    )
-
-
-def _complex(request: Request, image: nifti.Image, remarks: list[str]) -> nifti.Image:
+def _complex(request: Request, model: Model, image: nifti.Image, remarks: list[str]) -> nifti.Image:
     """The images with their phase or imaginary part. ScanError for one that does not fit the images or the model."""
     more = [*request.phase, *request.imaginary]
     if not more:
@@ -261,7 +246,7 @@ def _complex(request: Request, image: nifti.Image, remarks: list[str]) -> nifti.
     if request.phase and request.imaginary:
         raise ScanError("phase and imaginary part were both given; leave one out")
     name = "phase" if request.phase else "imaginary"
-    if not entry(request.model).takes_phase:
+    if not model.takes_phase:
         raise ScanError(f"the model {request.model} takes no complex images; leave out --{name}")
     if np.iscomplexobj(image.data):
         raise ScanError(f"{image.path} holds complex values already; leave out --{name}")
@@ -326,13 +311,14 @@ def write_maps(
             f"no voxel has a value ({_counted(_ended(estimates))}); check the times and angles, their units, "
             "and the order of the images"
         )
-    made: list[tuple[Path, Any, Path, Mapping[str, Any]]] = []
+    made: list[tuple[Path, Any, Mapping[str, Any]]] = []
 
     def save(name: str, desc: str | None, values: Any, about: tuple[str, str]) -> None:
         volume = np.zeros(mask.shape, np.float32 if desc != "status" else np.uint8)
         volume[mask] = values
-        told = {"Description": about[0], "Units": about[1], **record}
-        made.append((path(name, desc, ".nii.gz"), volume, path(name, desc, ".json"), told))
+        made.append(
+            (path(name, desc, ".nii.gz"), volume, {"Description": about[0], "Units": about[1], **record})
+        )
 
     for name, (values, errors) in estimates.maps.items():
         label = LABELS[name]
@@ -345,12 +331,11 @@ def write_maps(
     first = next(iter(estimates.maps))
     save(first, "status", estimates.status, (f"How the fit ended ({codes})", "1"))
     chosen = voxels(estimates, (image.data, mask), _axis(record), record)
-    with together() as stage:
-        for file, volume, sidecar, told in made:
-            nifti.write(stage(file), volume, image.grid, image.header)
-            ours = {**record["Mensura"], "Digest": digest(stage(file))}
-            write_json(stage(sidecar), {**told, "Mensura": ours})
-        write_json(stage(path(first, "voxels", ".json")), chosen)
+    beyond = path(first, "voxels", ".json")
+    with staged(beyond.parent) as folder:
+        for file, volume, told in made:
+            write_pair(folder / file.name, volume, image, told)
+        write_json(folder / beyond.name, chosen)
     return [file for file, *_ in made]
 
 

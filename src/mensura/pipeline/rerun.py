@@ -42,9 +42,9 @@ class Record:
         return shlex.split(self.command)[1:]
 
     @property
-    def fitted(self) -> bool:
-        """Whether a model of a series made it, rather than a step of the QSM job."""
-        return "Model" in self.ours
+    def only(self) -> str:
+        """What of `mensura run` makes it: "fits" of series, "runs" of gradient echoes, or what stems from both ("")."""
+        return "fits" if "Model" in self.ours else "runs" if "Step" in self.ours else ""
 
     @property
     def image(self) -> Path:
@@ -58,9 +58,9 @@ class Record:
         return found
 
     def labels(self, key: str) -> list[str]:
-        """The map's subject or session, as a list of one, or none."""
-        name = parse(self.image)
-        return [name.entities[key]] if name and key in name.entities else []
+        """The subject or sessions of the map and of its sources (B1 may be that of another session), or none."""
+        names = [parse(self.image), *map(parse, self.sources)]
+        return sorted({name.entities[key] for name in names if name and key in name.entities})
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,10 @@ def read(sidecar: Path, directory: Path | None = None) -> Record:
     if not isinstance(block, Mapping):
         raise ScanError(
             f"{sidecar} was not written by mensura (it has no block of that name); give a map's JSON file"
+        )
+    if "Voxels" in content:
+        raise ScanError(
+            f"{sidecar} holds chosen voxels of a fit, which come with its maps; give a map's JSON file"
         )
     lacking = next((key for key in ("Command", "Digest") if not block.get(key)), None)
     if not lacking and not (block.get("Inputs") or block.get("Digests")):

@@ -29,19 +29,18 @@ Bootstraps = Annotated[int, Tunable("1", "refits of errors by bootstrap")]
 Seed = Annotated[int, Tunable("1", "of the signs of errors by bootstrap")]
 
 
-def chosen_errors(errors: str, bootstraps: int, seed: int) -> Bootstrap | None:
-    """How the errors are told, as a fit takes it. ScanError for a choice that there is not."""
-    if errors not in ("analytic", "bootstrap"):
-        raise ScanError(f"there are no errors {errors}; choose from analytic, bootstrap")
-    return Bootstrap(bootstraps, seed) if errors == "bootstrap" else None
-
-
 def keywords(
     noise: float, loss: str, errors: tuple[str, int, int], monitor: Monitor | None
 ) -> dict[str, Any]:
-    """What every fit is told, as `fit_voxels` takes it; `errors`: how they are told, repeats and seed."""
-    told = {"noise": known_noise(noise), "loss": loss, "monitor": monitor}
-    return {**told, "bootstrap": chosen_errors(*errors)}
+    """What every fit is told, as `fit_voxels` takes it; `errors`: how they are told, repeats and seed.
+
+    ScanError for a choice of errors that there is not.
+    """
+    kind, *how = errors
+    if kind not in ("analytic", "bootstrap"):
+        raise ScanError(f"there are no errors {kind}; choose from analytic, bootstrap")
+    bootstrap = Bootstrap(*how) if kind == "bootstrap" else None
+    return {"noise": known_noise(noise), "loss": loss, "monitor": monitor, "bootstrap": bootstrap}
 
 
 def known_noise(noise: float) -> float | None:

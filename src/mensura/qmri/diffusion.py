@@ -63,8 +63,7 @@ def apparent_diffusion(
     Raises ScanError for fewer than two b-values.
     """
     values, data = _checked(signals, b_values)
-    shells = _shells(values)
-    chosen = _within(shells, largest)
+    shells, chosen = _shells(values), counted(values, largest)
     kinds = np.unique(shells[chosen])
     if kinds.size < 2:
         raise ScanError(
@@ -103,13 +102,13 @@ def diffusion_tensor(
     Koay et al. 2007, doi:10.1109/TMI.2007.897415. Fitted by dipy. Raises ScanError for too few directions.
     """
     values, data = _checked(signals, b_values)
-    vectors = _directions(values, b_vectors)
-    chosen = _within(_shells(values), largest)
+    vectors = directions(values, b_vectors)
+    chosen = counted(values, largest)
     gradients = values[chosen], vectors[chosen]
     how = method, known_noise(noise)
     if how == ("restore", None):
         raise ScanError("RESTORE tells corrupted points by the noise; give its standard deviation (--noise)")
-    _design(*gradients)
+    design_of(*gradients)
     parts = [
         _part(data[at : at + CHUNK, chosen], gradients, how) for at in range(0, max(len(data), 1), CHUNK)
     ]
@@ -123,7 +122,7 @@ def diffusion_tensor(
 def _part(data: Any, gradients: Gradients, how: tuple[str, float | None]) -> Estimates:
     """The tensors' measures in some of the voxels."""
     data, (method, sigma) = np.ascontiguousarray(data, np.float64), how
-    design, limit = _design(*gradients)
+    design, limit = design_of(*gradients)
     good = np.isfinite(data).all(axis=1) & (data > 0).any(axis=1)
     tensor, s0 = np.full((len(data), 3, 3), np.nan), np.full(len(data), np.nan)
     if good.any():
@@ -146,9 +145,9 @@ def determined(b_values: Sequence[float], b_vectors: Sequence[float], largest: f
         and (~numbers.reshape(3, -1)[:, values > UNWEIGHTED].any(axis=0)).any()
     ):
         return False
-    chosen, vectors = _within(_shells(values), largest), _directions(values, b_vectors)
+    chosen, vectors = counted(values, largest), directions(values, b_vectors)
     try:
-        _design(values[chosen], vectors[chosen])
+        design_of(values[chosen], vectors[chosen])
     except ScanError:
         return False
     return True
@@ -175,7 +174,9 @@ def _shells(values: Doubles) -> Doubles:
     return shells
 
 
-def _within(shells: Doubles, largest: float) -> NDArray[np.bool_]:
+def counted(values: Doubles, largest: float) -> NDArray[np.bool_]:
+    """b-values (s/mm²) → which images a fit takes: those up to the largest, and the lowest shell in any case."""
+    shells = _shells(values)
     chosen: NDArray[np.bool_] = shells <= max(largest, float(shells[shells > 0].min(initial=np.inf)))
     return chosen
 
@@ -189,7 +190,7 @@ def _geometric_mean(data: Doubles) -> Doubles:
     return mean
 
 
-def _directions(values: Doubles, b_vectors: Sequence[float]) -> Doubles:
+def directions(values: Doubles, b_vectors: Sequence[float]) -> Doubles:
     """FSL's numbers → a unit vector for each image (m, 3), 0 where there is no weighting."""
     numbers = np.asarray(b_vectors, np.float64)
     if numbers.size != 3 * values.size:
@@ -211,7 +212,7 @@ def _directions(values: Doubles, b_vectors: Sequence[float]) -> Doubles:
     return vectors
 
 
-def _design(values: Doubles, vectors: Doubles) -> tuple[Doubles, float]:
+def design_of(values: Doubles, vectors: Doubles) -> tuple[Doubles, float]:
     """X of log S = X·(Dxx, Dyy, Dzz, Dxy, Dxz, Dyz, log S0), and the least eigenvalue that dipy tells.
 
     ScanError for too few directions.

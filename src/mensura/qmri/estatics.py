@@ -18,7 +18,7 @@ R2STAR = Parameter("r2star", "1/s", -50.0, 2000.0, starts=48)
 """May be negative, as noise makes it where hardly anything decays: fluid at short echo times."""
 
 
-def _decays(contrasts: tuple[int, ...], times: Any, *parameters: Any) -> Any:
+def decays(contrasts: tuple[int, ...], times: Any, *parameters: Any) -> Any:
     """Amplitudes of the contrasts and R2* → what each image holds of its own contrast's decay."""
     *amplitudes, rate = parameters
     return np.concatenate([amplitudes[c] for c in contrasts], axis=-1) * np.exp(-rate * times)
@@ -28,7 +28,7 @@ def _dephasing_decays(
     contrasts: tuple[int, ...], dephasing: Dephasing, times: Any, *parameters: Any, place: Any
 ) -> Any:
     """The same times what the field's gradient leaves."""
-    return _decays(contrasts, times, *parameters) * dephasing.left(place, times)
+    return decays(contrasts, times, *parameters) * dephasing.left(place, times)
 
 
 def estatics(
@@ -59,9 +59,7 @@ def estatics(
         raise ScanError("R2* needs two echo times of the same contrast; measure more echoes")
     amplitudes = [Parameter(f"amplitude{c}", "arbitrary", linear=True) for c in range(max(groups) + 1)]
     data, dephasing = counting(signals, field_rises, times)
-    equation = (
-        partial(_decays, groups) if dephasing is None else partial(_dephasing_decays, groups, dephasing)
-    )
+    equation = partial(decays, groups) if dephasing is None else partial(_dephasing_decays, groups, dephasing)
     known = {} if dephasing is None else {"place": dephasing.place}
     model = SignalModel(
         "estatics", equation, (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False

@@ -35,7 +35,7 @@ class Protocol:
     magnitude: bool
 
 
-def _images(points: Any, m0: Any, t1: Any, b1: Any, protocol: Protocol) -> Doubles:
+def images(points: Any, m0: Any, t1: Any, b1: Any, protocol: Protocol) -> Doubles:
     """Flip angles and inversion times (2, m), the latter 0 without an inversion → signals (n, m)."""
     angles, times = points
     n = np.broadcast_shapes(np.shape(t1), np.shape(b1), np.shape(m0))[0]
@@ -55,7 +55,7 @@ def _images(points: Any, m0: Any, t1: Any, b1: Any, protocol: Protocol) -> Doubl
 
 HIFI = SignalModel(
     "spoiled and inversion-prepared gradient echoes",
-    _images,
+    images,
     (M0, T1, B1),
     "10.1002/jmri.21130",
     between=False,
@@ -100,11 +100,10 @@ def despot1_hifi(
     Differs from the paper in following the magnetization through the pulses of the train, and in fitting all at once.
     Raises ScanError for fewer than two angles without, or no image with, an inversion.
     """
-    angles, times = _checked(flip_angles, inversion_times)
+    points = points_of(flip_angles, inversion_times)
     data = np.asarray(signals, np.float64)
     lost = polarity == "magnitude" or (polarity == "auto" and not np.any(data < 0))
     protocol = Protocol(repetition_time, excitations, cycle_time, efficiency, inversion == "hard", lost)
-    points = np.stack([angles, times])
     how: dict[str, Any] = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
     fit = fit_voxels(HIFI, points, data, known={"protocol": protocol}, **how)
     if lost and likelihood == "gaussian":
@@ -133,7 +132,7 @@ def _other_sign(points: Doubles, data: Doubles, fit: Fit, signed: Protocol) -> D
     """Magnitudes → the signs of their fit, but for the smallest after an inversion, which cannot cross 0 as one."""
     values = np.where(np.isfinite(fit.values), fit.values, 1).astype(np.float64)
     m0, long, relative = values.T[:, :, None]
-    sign = np.where(_images(points, m0, long, relative, signed) < 0, -1.0, 1.0)
+    sign = np.where(images(points, m0, long, relative, signed) < 0, -1.0, 1.0)
     smallest = np.argmin(np.where((points[1] > 0) & np.isfinite(data), data, np.inf), axis=1)
     sign[np.arange(len(data)), smallest] *= -1
     return np.asarray(sign * data)
@@ -143,7 +142,8 @@ def _misfit(fit: Fit) -> FloatArray:
     return np.where(fit.status == Status.OK, fit.residual, np.float32(np.inf))
 
 
-def _checked(flip_angles: Sequence[float], inversion_times: Sequence[float]) -> tuple[Doubles, Doubles]:
+def points_of(flip_angles: Sequence[float], inversion_times: Sequence[float]) -> Doubles:
+    """Flip angles (rad) and inversion times (s) of all images → both (2, m). ScanError for what cannot be meant."""
     angles, times = (
         np.asarray(flip_angles, np.float64),
         np.nan_to_num(np.asarray(inversion_times, np.float64)),
@@ -165,4 +165,4 @@ def _checked(flip_angles: Sequence[float], inversion_times: Sequence[float]) -> 
         raise ScanError(
             "T1 and B1 need two different flip angles without an inversion and an image with one; measure another"
         )
-    return angles, times
+    return np.stack([angles, times])

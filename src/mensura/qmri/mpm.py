@@ -74,7 +74,7 @@ def multi_parameter(
     doi:10.3389/fnins.2013.00095. Differs from the papers in the exact steady states.
     Raises ScanError unless there are two angles without, and at most one contrast with MT pulse.
     """
-    contrasts, which = _contrasts(flip_angles, repetition_times, mt_states)
+    contrasts, which = contrasts_of((echo_times, flip_angles, repetition_times, mt_states))
     fit = estatics(
         signals, echo_times, which, field_rises=field_rises, noise=noise, loss=loss, likelihood=likelihood
     )
@@ -92,7 +92,7 @@ def multi_parameter(
 
 
 @dataclass(frozen=True)
-class _Contrast:
+class Contrast:
     """What the images of one weighting share."""
 
     saturated: bool
@@ -104,22 +104,24 @@ class _Contrast:
 class _Scans:
     """PD-, T1- and perhaps MT-weighting, B1 of every voxel, how MTsat goes with it, what spoiling leaves of each."""
 
-    contrasts: tuple[_Contrast, ...]
+    contrasts: tuple[Contrast, ...]
     b1: Doubles
     b1_dependence: float
     tables: Sequence[Lookup] = ()
 
 
-def _contrasts(
-    flip_angles: Sequence[float], repetition_times: Sequence[float], mt_states: Sequence[int]
-) -> tuple[tuple[_Contrast, ...], list[int]]:
-    """The weightings in the order PD, T1, MT, and which of them each image has."""
-    counts = {len(flip_angles), len(repetition_times), len(mt_states)}
-    if len(counts) > 1:
-        raise ScanError("there must be a flip angle, a repetition time and an MT state of every image")
+def contrasts_of(
+    protocol: tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[int]],
+) -> tuple[tuple[Contrast, ...], list[int]]:
+    """Echo times, angles, TR and MT states of all images → the weightings in the order PD, T1, MT, and which of them
+    each image has."""
+    if len({len(values) for values in protocol}) > 1:
+        raise ScanError(
+            "there must be an echo time, a flip angle, a repetition time and an MT state of every image"
+        )
     every = [
-        _Contrast(bool(mt), round(float(angle), 7), float(tr))
-        for mt, angle, tr in zip(mt_states, flip_angles, repetition_times, strict=True)
+        Contrast(bool(mt), round(float(angle), 7), float(tr))
+        for _, angle, tr, mt in zip(*protocol, strict=True)
     ]
     found = sorted(set(every), key=lambda c: (c.saturated, c.flip_angle, c.repetition_time))
     plain = [c for c in found if not c.saturated]

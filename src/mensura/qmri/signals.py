@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mensura.qmri import epg, equations
+from mensura.qmri import diffusion, epg, equations, estatics, hifi, mpm
 
 Doubles = NDArray[np.float64]
 
@@ -24,6 +24,9 @@ MAPS: Mapping[str, str] = {
     "mtr": "MTRmap",
     "mtsat": "MTsat",
     "r2star": "R2starmap",
+    "adc": diffusion.ADC,
+    "fa": diffusion.FA,
+    "md": diffusion.MD,
 }
 """A true value, as equations name it, and the map that it becomes."""
 
@@ -33,9 +36,9 @@ class Images:
     """`equation`(what varies, *, truth and protocol by name) → signals; the truth's names with usual values.
 
     Of the truth, a model is told what is `given` (as a B1 map) and finds the rest; a choice of the model of the same
-    name that is "fitted" makes it find that as well. `more`: images may be added
-    one by one, as a longer train, or not. `phases`: its images
-    are phases, whose noise is 1/SNR. The equation's other keywords are the model's parameters.
+    name that is "fitted" makes it find that as well. `beside`: what it finds too, 0 in truth, and nobody asks for.
+    `more`: images may be added one by one, as a longer train, or not. `phases`: its images are phases, whose noise is
+    1/SNR. The equation's other keywords are the model's parameters.
     """
 
     equation: Callable[..., Any]
@@ -43,16 +46,19 @@ class Images:
     given: tuple[str, ...] = ()
     more: Literal["one", "train", ""] = "one"
     phases: bool = False
+    beside: tuple[str, ...] = ()
 
     @property
     def protocol(self) -> list[str]:
         """The model's parameters that the equation needs."""
         named = inspect.signature(self.equation).parameters.values()
-        return [p.name for p in named if p.kind is p.KEYWORD_ONLY and p.name not in self.truth]
+        told = {*self.truth, *self.beside}
+        return [p.name for p in named if p.kind is p.KEYWORD_ONLY and p.name not in told]
 
     def signals(self, points: Doubles, truth: Mapping[str, Any], parameters: Mapping[str, Any]) -> Doubles:
         """Points (m), truth (numbers or (n)), the model's parameters → signals (n, m)."""
-        columns = {name: np.atleast_1d(np.asarray(v, np.float64))[:, None] for name, v in truth.items()}
+        every = {**dict.fromkeys(self.beside, 0.0), **truth}
+        columns = {name: np.atleast_1d(np.asarray(v, np.float64))[:, None] for name, v in every.items()}
         protocol = {name: parameters[name] for name in self.protocol}
         made = np.asarray(self.equation(points, **columns, **protocol), np.float64)
         n = max(len(column) for column in columns.values())
@@ -76,6 +82,14 @@ def _angles(angles: Any, *, m0: Any, t1: Any, b1: Any, repetition_time: float) -
     return equations.spoiled_gradient_echo(angles, m0, t1, repetition_time=repetition_time, b1=b1)
 
 
+def _inversion_and_angles(
+    angles: Any, *, m0: Any, t1: Any, b1: Any, inversion_times: Any, repetition_time: float, excitations: Any,
+    cycle_time: float, inversion: str, efficiency: float,
+) -> Any:  # fmt: skip
+    protocol = hifi.Protocol(repetition_time, excitations, cycle_time, efficiency, inversion == "hard", False)
+    return hifi.images(hifi.points_of(angles, inversion_times), m0, t1, b1, protocol)
+
+
 def _mp2rage(
     _: Any, *, m0: Any, t1: Any, b1: Any, inversion_times: Any, flip_angles: Any,
     excitation_interval: float, excitations: Any, cycle_time: float, efficiency: float,
@@ -84,6 +98,17 @@ def _mp2rage(
         m0, t1, b1=b1, inversion_times=inversion_times, flip_angles=flip_angles,
         excitation_interval=excitation_interval, excitations=excitations, cycle_time=cycle_time,
         efficiency=efficiency,
+    )  # fmt: skip
+
+
+def _sa2rage(
+    _: Any, *, m0: Any, b1: Any, inversion_times: Any, flip_angles: Any, excitation_interval: float,
+    excitations: Any, cycle_time: float, saturation_flip_angle: float, t1: float,
+) -> Any:  # fmt: skip
+    return equations.mp2rage(
+        m0, t1, b1=b1, inversion_times=inversion_times, flip_angles=flip_angles,
+        excitation_interval=excitation_interval, excitations=excitations, cycle_time=cycle_time,
+        efficiency=-np.cos(b1 * saturation_flip_angle),
     )  # fmt: skip
 
 
@@ -136,6 +161,42 @@ def _saturated(angles: Any, *, m0: Any, t1: Any, mtsat: Any, b1: Any, repetition
     return np.concatenate(np.broadcast_arrays(*images), axis=1)
 
 
+def _multi_parameter(
+    times: Any, *, m0: Any, t1: Any, r2star: Any, mtsat: Any, b1: Any, flip_angles: Any, repetition_times: Any,
+    mt_states: Any, b1_dependence: float,
+) -> Any:  # fmt: skip
+    contrasts, which = mpm.contrasts_of((times, flip_angles, repetition_times, mt_states))
+    steady = [
+        equations.mt_spoiled_gradient_echo(
+            c.flip_angle, m0, t1, mtsat / 100 if c.saturated else 0.0, repetition_time=c.repetition_time,
+            b1=b1, b1_dependence=b1_dependence,
+        )
+        for c in contrasts
+    ]  # fmt: skip
+    return estatics.decays(tuple(which), times, *np.broadcast_arrays(*steady), r2star)
+
+
+def _diffusion(b_values: Any, *, m0: Any, adc: Any, largest: float) -> Any:
+    """Images that are left out are 0 whatever the truth."""
+    return equations.exponential_decay(b_values, m0, adc) * diffusion.counted(b_values, largest)
+
+
+def _tensor(
+    b_values: Any, *, m0: Any, fa: Any, md: Any, skew: Any, cross: Any, tilt_x: Any, tilt_y: Any,
+    b_vectors: Any, largest: float,
+) -> Any:  # fmt: skip
+    """A fibre along z: D/MD = [[r + skew, cross, tilt_x], [cross, r − skew, tilt_y], [tilt_x, tilt_y, a]].
+
+    a = 1 + 2s, r = 1 − s, s = FA/√(3 − 2FA²): FA and MD hang on the other four only in second order.
+    """
+    share = fa / np.sqrt(3 - 2 * fa**2)
+    across, along = 1 - share, 1 + 2 * share
+    elements = np.broadcast_arrays(across + skew, across - skew, along, cross, tilt_x, tilt_y)
+    design, _ = diffusion.design_of(b_values, diffusion.directions(b_values, b_vectors))
+    weighted = np.exp((md * np.concatenate(elements, axis=1)) @ design[:, :6].T)
+    return m0 * weighted * diffusion.counted(b_values, largest)
+
+
 M0, B1 = {"m0": (1.0,)}, (0.6, 0.8, 1.0, 1.2)
 T1, T2 = {"t1": (0.5, 1.0, 2.0)}, {"t2": (0.03, 0.08, 0.2)}
 FULL, NOMINAL = {"efficiency": (1.0,)}, {"b1": (1.0,)}
@@ -145,6 +206,7 @@ SIGNALS: Mapping[str, Images] = {
     "look_locker": Images(_look_locker, {**M0, **T1, "t1star_share": (0.8,)}),
     "variable_flip_angle": Images(_angles, {**M0, **T1, **NOMINAL}, ("b1",)),
     "despot1": Images(_angles, {**M0, **T1, **NOMINAL}, ("b1",)),
+    "despot1_hifi": Images(_inversion_and_angles, {**M0, **T1, **NOMINAL}, more=""),
     "mp2rage": Images(_mp2rage, {**M0, **T1, **NOMINAL}, ("b1",), more=""),
     "spin_echo": Images(_decay, {**M0, **T2, "offset": (0.0,)}, ("offset",)),
     "spin_echo_train": Images(_train, {**M0, **T2, "b1": (0.9,)}, more="train"),
@@ -153,9 +215,28 @@ SIGNALS: Mapping[str, Images] = {
     "actual_flip_angle": Images(_actual_angle, {**M0, "b1": B1, "t1": (1.0,)}, ("t1",), more=""),
     "bloch_siegert": Images(_bloch_siegert, {"b1": B1, "offset": (0.0,)}, more="", phases=True),
     "spin_and_stimulated_echo": Images(_stimulated, {**M0, "b1": B1}, more=""),
+    "sa2rage": Images(_sa2rage, {**M0, "b1": B1}, more=""),
     "mt_ratio": Images(_ratio, {**M0, "mtr": (10.0, 30.0, 50.0)}, more=""),
     "mt_saturation": Images(
         _saturated, {**M0, "t1": (1.0,), "mtsat": (0.8, 1.8), **NOMINAL}, ("b1",), more=""
     ),
+    "mpm": Images(
+        _multi_parameter,
+        {**M0, "t1": (1.0,), "r2star": (20.0,), "mtsat": (0.8, 1.8), **NOMINAL},
+        ("b1",),
+        more="",
+    ),
+    "adc": Images(_diffusion, {**M0, "adc": (0.7e-3, 3e-3)}),
+    "dti": Images(
+        _tensor,
+        {**M0, "fa": (0.2, 0.5, 0.8), "md": (0.7e-3,)},
+        more="",
+        beside=("skew", "cross", "tilt_x", "tilt_y"),
+    ),
 }
-"""By the name of the model; the myelin water's spectrum is missing, since no error is told of it."""
+"""By the name of the model."""
+UNTOLD: Mapping[str, str] = {
+    "spectrum": "its regularisation leans on purpose, so that no bound of unbiased fits holds for it",
+    "flip_angle_map": "it only rescales a map that the scanner made, whose error no signal tells",
+}
+"""Why the other models are missing."""
