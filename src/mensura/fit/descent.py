@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -13,23 +13,18 @@ from numpy.typing import NDArray
 from mensura.fit import algebra
 from mensura.fit.likelihood import LIKELIHOODS, Scored
 from mensura.fit.model import SignalModel
+from mensura.fit.result import joined
 from mensura.fit.start import search
+from mensura.fit.table import Table
 from mensura.fit.task import Found, Task
+from mensura.fit.walk import CAREFUL, FREE, MAX_ITER, SETTLED, STILL, STUCK, Given, walk
 
 Doubles = NDArray[np.float64]
 Report = Callable[[int, int, float], None]
+T = TypeVar("T")
 
 CHUNK = 16384
 """Voxels that are fitted together: with fewer, threads wait for each other; with many more, memory is slow."""
-MAX_ITER = 60
-SETTLED = 1e-4
-"""Squared length of a step, in standard errors, that ends the iteration: the next would be of the square of it."""
-STILL = 1e-9
-"""Length of a step in the parameters' coordinates that ends it as well, for data without noise."""
-FREE = 1e-2
-"""Damping below which a step is as long as it should be."""
-STUCK = 1e12
-"""Damping at which no step of any length helps: the values are as good as numbers can be."""
 
 
 class State(NamedTuple):
@@ -49,27 +44,50 @@ Evaluate = Callable[[Task, Doubles], State]
 def solve(
     task: Task, likelihood: str = "gaussian", start: Doubles | None = None, monitor: Report | None = None
 ) -> Found:
-    """Every voxel's best values, chunk by chunk on all threads; `start` (n, p), or the best of a dictionary."""
-    pieces = [slice(at, at + CHUNK) for at in range(0, max(len(task.data), 1), CHUNK)]
+    """Every voxel's best values; `start` (n, p), or the best of a dictionary."""
 
     def one(piece: slice) -> Found:
-        return _solved(task.part(piece), likelihood, None if start is None else start[piece])
+        return solved(task.part(piece), likelihood, None if start is None else start[piece])
 
+    return joined(in_chunks(len(task.data), one, monitor))
+
+
+def in_chunks(voxels: int, one: Callable[[slice], T], monitor: Report | None = None) -> list[T]:
+    """What is to be done with some of the voxels → that of every chunk, on all threads."""
+    pieces = [slice(at, at + CHUNK) for at in range(0, max(voxels, 1), CHUNK)]
     found = []
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:
         for made in pool.map(one, pieces):
             found.append(made)
             if monitor is not None:
                 monitor(len(found), len(pieces), 0.0)
-    return Found.joined(found)
+    return found
 
 
-def _solved(task: Task, likelihood: str, start: Doubles | None) -> Found:
+def solved(task: Task, likelihood: str = "gaussian", start: Doubles | None = None) -> Found:
+    """`solve` of one chunk."""
     values = search(task.model, task.points, task.data, task.known) if start is None else start
-    found = _descended(task, projected, values)
+    found = _descended(task, projected, values) if task.table is None else _walked(task, task.table, values)
     if likelihood != "gaussian":
         found = _descended(task, scored(LIKELIHOODS[likelihood]), found.values)
     return found
+
+
+def _walked(task: Task, table: Table, values: Doubles) -> Found:
+    """`_descended` by least squares, compiled, on a table of the signals."""
+    model, start = task.model, np.zeros((len(values), 2))
+    for place, i in enumerate(model.nonlinear):
+        start[:, place] = model.parameters[i].inside(values[:, i])
+    if table.own:
+        start[:, 1] = task.known[table.own][:, 0]
+    given = Given(task.data, task.weight, start, np.maximum(task.freedom, 1))
+    walked = walk(table.grid(len(model.nonlinear)), len(model.linear), given)
+    found = np.empty_like(values)
+    found[:, model.linear] = walked.amplitudes
+    for place, i in enumerate(model.nonlinear):
+        parameter = model.parameters[i]
+        found[:, i] = np.clip(parameter.outside(walked.places[:, place]), parameter.lower, parameter.upper)
+    return Found(found, walked.residuals, walked.costs, ordered(model, walked.inverses), walked.converged)
 
 
 def projected(task: Task, values: Doubles) -> State:
@@ -112,7 +130,7 @@ def _descended(task: Task, evaluate: Evaluate, values: Doubles) -> Found:
     """Steps until they are small beside the standard errors; those that do not help are taken back and damped."""
     model, freedom = task.model, np.maximum(task.freedom, 1)
     state = State(*(np.array(a) for a in evaluate(task, values)))
-    damping, converged = np.full(len(values), 1e-3), np.zeros(len(values), bool)
+    damping, converged = np.full(len(values), CAREFUL), np.zeros(len(values), bool)
     active, part = np.arange(len(values)), task
     for _ in range(MAX_ITER):
         now = state if part is task else State(*(a[active] for a in state))
@@ -139,8 +157,16 @@ def _descended(task: Task, evaluate: Evaluate, values: Doubles) -> Found:
 
 def inverse_normal(task: Task, state: State) -> Doubles:
     """(CᵀWC)⁻¹ by the coordinates of all parameters, in the order of the table (n, p, p); NaN where it has none."""
-    back = np.argsort([*task.model.linear, *task.model.nonlinear])
-    return algebra.inverses(columns_of(task, state), state.weight)[:, back][:, :, back]
+    return ordered(task.model, algebra.inverses(columns_of(task, state), state.weight))
+
+
+def ordered(model: SignalModel, matrices: Doubles) -> Doubles:
+    """Matrices (n, p, p) of the linear parameters, then the others, in the order of the table."""
+    order = [*model.linear, *model.nonlinear]
+    if order == sorted(order):
+        return matrices
+    back = np.argsort(order)
+    return matrices[:, back][:, :, back]
 
 
 def columns_of(task: Task, state: State) -> Doubles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -46,6 +46,17 @@ def replaced(one: T, which: NDArray[np.intp], others: T) -> T:
         return a
 
     return type(one)(**{name: put(name) for name in type(one).__dataclass_fields__})  # type: ignore[attr-defined]
+
+
+def joined(parts: Sequence[T]) -> T:
+    """Records of arrays of some voxels each → one of all, one after the other; what is no array is the first's."""
+
+    def put(name: str) -> Any:
+        mine = [getattr(part, name) for part in parts]
+        return np.concatenate(mine) if isinstance(mine[0], np.ndarray) else mine[0]
+
+    kind = type(parts[0])
+    return kind(**{name: put(name) for name in kind.__dataclass_fields__})  # type: ignore[attr-defined]
 
 
 class Status(IntEnum):

@@ -22,8 +22,8 @@ ROUNDS = 10
 SURPRISE = 0.01
 """Share of voxels with normal noise whose points are doubted."""
 DRAWS = 4000
-EXACT = 1e-9
-"""Noise, relative to the largest point, below which data count as without."""
+EXACT = 1e-6
+"""Noise, relative to the largest point, below which data count as without: what tabulated signals are exact to."""
 FEW = 16
 """Up to so many points, each is left out once to find where the rounds start; with more, rounds towards the least
 absolute deviations do."""

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mensura.fit.model import SignalModel
+from mensura.fit.model import Parameter, SignalModel
 
 Doubles = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -24,13 +24,15 @@ LEVELS = 9
 class Dictionary:
     """Candidates (g, p) and an orthonormal basis of the signals of each (g, m, k), or the signal if k is 0.
 
-    `along`: the only parameter in which they differ, if there is just one; then a parabola goes between candidates.
+    `along`: the only parameter in which they differ, if there is just one; then a curve goes between
+    candidates, evenly spaced in the coordinate of this `parameter`.
     """
 
     candidates: Doubles
     basis: Singles
     linear: bool
     along: int | None
+    parameter: Parameter
 
     @classmethod
     def of(cls, model: SignalModel, points: Doubles, known: Mapping[str, Any]) -> Self:
@@ -40,7 +42,9 @@ class Dictionary:
         else:
             basis = model.signal(points, candidates, known)[:, :, None]
         along = model.nonlinear[0] if len(model.nonlinear) == 1 else None
-        return cls(candidates, basis.astype(np.float32), bool(model.linear), along)
+        return cls(
+            candidates, basis.astype(np.float32), bool(model.linear), along, model.parameters[along or 0]
+        )
 
     def best(self, data: Doubles) -> Doubles:
         """Data (n, m) → the candidate that leaves the smallest residual, (n, p)."""
@@ -50,14 +54,14 @@ class Dictionary:
         place, shift = _largest(data, across, bias, self.linear)
         found: Doubles = self.candidates[place]
         if self.along is not None:
-            beside = self.candidates[np.clip(place + np.sign(shift).astype(int), 0, g - 1), self.along]
-            found[:, self.along] += np.abs(shift) * (beside - found[:, self.along])
+            at = self.parameter.inside(self.candidates[:, self.along])
+            found[:, self.along] = self.parameter.outside(at[place] + (at[1] - at[0]) * shift)
         return found
 
 
 @njit(cache=True, nogil=True)
 def _largest(data: Doubles, basis: Singles, bias: Singles, squared: bool) -> tuple[NDArray[np.intp], Doubles]:
-    """Where Σ products² (or product + bias) is largest, and how far from there the parabola through it peaks.
+    """Where Σ products² (or product + bias) is largest, and how far from there a curve through its neighbours peaks.
 
     Products of data (n, m) and basis (k, m, g). Loops, not a library's matrix product, whose threads would fight ours.
     """
@@ -80,11 +84,27 @@ def _largest(data: Doubles, basis: Singles, bias: Singles, squared: bool) -> tup
                 score[i] += product[i] * product[i] if squared else product[i]
         best = int(np.argmax(score))
         place[v] = best
-        left, right = score[max(best - 1, 0)], score[min(best + 1, g - 1)]
-        bend = 2 * score[best] - left - right
-        if bend > 0:
-            shift[v] = max(min((right - left) / (2 * bend), 0.5), -0.5)
+        if 0 < best < g - 1:
+            shift[v] = _peak(score, best)
     return place, shift
+
+
+@njit(cache=True, nogil=True)
+def _peak(score: Singles, best: int) -> float:
+    """How far from its largest value, in places, a curve through the five about it peaks; through three at the ends."""
+    middle = np.float64(score[best])
+    one, other = score[best - 1] - middle, score[best + 1] - middle
+    slope, bend, third, fourth = (other - one) / 2, one + other, 0.0, 0.0
+    shift = max(min(-slope / bend, 0.5), -0.5) if bend < 0 else 0.0
+    if 1 < best < score.size - 2:
+        far, away = score[best - 2] - middle, score[best + 2] - middle
+        third, fourth = (away - far) / 2 - (other - one), far + away - 4 * (one + other)
+        slope, bend = slope - third / 6, bend - fourth / 12
+        for _ in range(2):
+            rise = slope + shift * (bend + shift * (third / 2 + shift * fourth / 6))
+            curve = bend + shift * (third + shift * fourth / 2)
+            shift = max(min(shift - rise / curve, 0.6), -0.6) if curve < 0 else shift
+    return shift
 
 
 def search(model: SignalModel, points: Doubles, data: Doubles, known: Mapping[str, Any]) -> Doubles:

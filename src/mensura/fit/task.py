@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from mensura.fit.model import SignalModel
+from mensura.fit.table import Table
 from mensura.scan import ScanError
 
 Doubles = NDArray[np.float64]
@@ -25,17 +27,13 @@ class Found:
     inverse: Doubles
     converged: NDArray[np.bool_]
 
-    @classmethod
-    def joined(cls, parts: list[Found]) -> Self:
-        """Chunks one after the other."""
-        return cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__)
-        )
-
 
 @dataclass(frozen=True)
 class Task:
-    """Data (n, m) and weights (n, m), both 0 where a point is missing; known numbers or (n, 1); noise (n) or None."""
+    """Data (n, m) and weights (n, m), both 0 where a point is missing; known numbers or (n, 1); noise (n) or None.
+
+    `table`: the model's signals for this protocol, if it is worth one.
+    """
 
     model: SignalModel
     points: Doubles
@@ -43,6 +41,7 @@ class Task:
     weight: Doubles
     known: Mapping[str, Any]
     noise: Doubles | None
+    table: Table | None = None
 
     @classmethod
     def of(
@@ -55,7 +54,7 @@ class Task:
         noise: ArrayLike | None = None,
     ) -> Self:
         """ScanError for shapes that do not fit, or fewer points than parameters."""
-        x, y = np.asarray(points, np.float64), np.array(data, np.float64, ndmin=2)
+        x, y = np.asarray(points, np.float64), np.atleast_2d(np.asarray(data, np.float64))
         n, m = y.shape
         if m < len(model.parameters):
             raise ScanError(
@@ -65,9 +64,9 @@ class Task:
         weight = np.broadcast_to(
             np.float64(1) if weights is None else np.asarray(weights, np.float64), (n, m)
         )
-        good = np.isfinite(y) & np.isfinite(weight) & (weight >= 0)
+        told = np.ones(n, bool)
         for value in given.values():
-            good &= np.isfinite(value) if np.ndim(value) else True
+            told &= np.isfinite(value[:, 0]) if np.ndim(value) else True
         filled = {name: np.where(np.isfinite(v), v, 1) if np.ndim(v) else v for name, v in given.items()}
         sigma = None if noise is None else np.broadcast_to(np.asarray(noise, np.float64), (n,))
         made = model.size(x, filled)
@@ -75,7 +74,8 @@ class Task:
             raise ScanError(
                 f"{model.name} makes {made} points of this protocol, the data have {m}; check both"
             )
-        return cls(model, x, np.where(good, y, 0), np.where(good, weight, 0), filled, sigma)
+        table = Table.of(model, x, filled, n)
+        return cls(model, x, *_present(y, weight, told), filled, sigma, table)
 
     def part(self, which: Any) -> Task:
         """Some of the voxels."""
@@ -103,3 +103,15 @@ def _own(name: str, value: Any, n: int) -> Any:
             f"{name} has the shape {value.shape} for {n} voxels; give one value, or one per voxel"
         )
     return value.astype(np.float64)[:, None]
+
+
+@njit(cache=True, nogil=True)
+def _present(data: Doubles, weight: Doubles, told: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+    """Data and weights (n, m), which voxels are told all they need (n) → the two, 0 where a point is missing."""
+    n, m = data.shape
+    y, w = np.zeros((n, m)), np.zeros((n, m))
+    for v in range(n):
+        for e in range(m):
+            if told[v] and np.isfinite(data[v, e]) and np.isfinite(weight[v, e]) and weight[v, e] >= 0:
+                y[v, e], w[v, e] = data[v, e], weight[v, e]
+    return y, w

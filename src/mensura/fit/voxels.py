@@ -10,22 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mensura.fit.bootstrap import Bootstrap, bootstrapped
-from mensura.fit.descent import Report, solve
+from mensura.fit.descent import Report, in_chunks, solve, solved
 from mensura.fit.likelihood import LIKELIHOODS
 from mensura.fit.model import SignalModel
-from mensura.fit.result import Design, Fit, Status
+from mensura.fit.result import Design, Fit, Status, joined
 from mensura.fit.robust import LOSSES, rejecting
+from mensura.fit.summary import Bounds, Summed, summarised
 from mensura.fit.task import Found, Task
-from mensura.scan import ScanError
+from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
 
-UNKNOWABLE = 1.0
-"""Standard error of a logarithm, or of a parameter over its range, from which it is not identified."""
 FEWEST = 20
 """Bootstraps: the standard deviation of fewer is known to worse than a sixth."""
-LOUD = 3.0
-"""Times the noise that the largest point of a voxel must reach."""
 
 
 def fit_voxels(
@@ -50,8 +47,10 @@ def fit_voxels(
     `bootstrap` those of refits to residuals under random signs, right for any noise of each point. `monitor` is called
     after every chunk of voxels, round of weights, or repeat: (done, of how many, 0).
 
-    Every voxel stands alone (with a loss they share the scale of the noise), so that the result does not depend on the
-    number of threads. Raises ScanError for shapes that do not fit, too few points, and choices that there are not.
+    Signals that bend with one or two coordinates are read from a table of splines where there are voxels enough to be
+    worth one (`mensura.fit.table`), exact to 1e-8 or 1e-6 of the largest point; else from the equation. Every voxel
+    stands alone (with a loss they share the scale of the noise), so that the result does not depend on the number of
+    threads. Raises ScanError for shapes that do not fit, too few points, and choices that there are not.
 
     Golub & Pereyra 1973, doi:10.1137/0710036; Kaufman 1975, doi:10.1007/BF01932995.
     """
@@ -59,22 +58,34 @@ def fit_voxels(
     task = Task.of(model, points, data, known, weights, noise)
     if bootstrap is not None:
         _check_bootstrap(bootstrap, task, likelihood)
-    if loss == "none":
-        found = solve(task, likelihood, monitor=monitor)
-        variance = None
-        if bootstrap is not None:
-            found, variance = bootstrapped(task, found, bootstrap, monitor)
-        fit = _fit(task, found, None, variance)
+    if loss == "none" and bootstrap is None:
+        fit = _least_squares(task, likelihood, monitor)
+    elif loss == "none" and bootstrap is not None:
+        found, variance = bootstrapped(task, solve(task, monitor=monitor), bootstrap, monitor)
+        fit = _fit(task, found, variance)
     else:
-        kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
-        if bootstrap is not None:
-            found, variance = bootstrapped(kept, found, bootstrap, monitor)
-        fit = _fit(kept, found, weight, variance)
-        corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
-        fit = replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
-    measured = np.where(task.weight > 0, task.data, np.nan).astype(np.float32)
+        fit = _robust(task, loss, bootstrap, monitor)
     told = noise is not None and loss == "none" and bootstrap is None
-    return replace(fit, data=measured, design=Design(model, task.points, task.known, told))
+    return replace(fit, data=_measured(task), design=Design(model, task.points, task.known, told))
+
+
+def _least_squares(task: Task, likelihood: str, monitor: Report | None) -> Fit:
+    """All of it chunk by chunk."""
+
+    def one(piece: slice) -> Fit:
+        part = task.part(piece)
+        return _fit(part, solved(part, likelihood))
+
+    return joined(in_chunks(len(task.data), one, monitor))
+
+
+def _robust(task: Task, loss: str, bootstrap: Bootstrap | None, monitor: Report | None) -> Fit:
+    kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
+    if bootstrap is not None:
+        found, variance = bootstrapped(kept, found, bootstrap, monitor)
+    fit = replace(_fit(kept, found, variance), weights=weight.astype(np.float32))
+    corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
+    return replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
 
 
 def _check(likelihood: str, loss: str, noise: ArrayLike | None) -> None:
@@ -107,34 +118,17 @@ def _check_bootstrap(bootstrap: Bootstrap, task: Task, likelihood: str) -> None:
         )
 
 
-def _fit(task: Task, found: Found, weight: Doubles | None = None, variance: Doubles | None = None) -> Fit:
+def _fit(task: Task, found: Found, variance: Doubles | None = None) -> Fit:
     """What was found, with errors for the noise's variance: as told, else as known, else from the residuals."""
-    if variance is None:
-        variance = _variance(task, found)
-    diagonal = np.einsum("npp->np", found.inverse)
-    status = _status(task, found, np.sqrt(diagonal * variance[:, None]))
-    good = status == Status.OK
-    scale = np.sqrt(np.where(good[:, None], diagonal, np.nan))
-    logarithmic = [p.logarithmic for p in task.model.parameters]
-    errors = scale * np.sqrt(variance)[:, None] * np.where(logarithmic, found.values, 1)
-    explained, chi_squared, aic = _goodness(task, found)
+    noise = np.full(len(found.values), np.nan) if task.noise is None else task.noise
+    columns = summarised(
+        Summed(task.data, task.weight, found.values, found.cost, found.inverse, found.converged,
+               _variance(task, found) if variance is None else variance, noise),
+        Bounds.of(task.model),
+    )  # fmt: skip
     return Fit(
-        values=_single(found.values, good),
-        errors=_single(errors, good),
-        status=status,
-        residual=_single(np.sqrt(2 * found.cost / np.maximum(task.weight.sum(1), 1e-300)), good),
-        weights=(task.weight if weight is None else weight).astype(np.float32),
-        correlation=_single(found.inverse / (scale[:, :, None] * scale[:, None, :]), good),
-        r_squared=_single(explained, good),
-        chi_squared=_single(chi_squared, good),
-        aic=_single(aic, good),
-        freedom=task.freedom.astype(np.int16),
+        **columns._asdict(), weights=task.weight.astype(np.float32), freedom=task.freedom.astype(np.int16)
     )
-
-
-def _single(values: Doubles, good: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """In single precision, not a number where the fit is not good."""
-    return np.where(good.reshape(-1, *[1] * (values.ndim - 1)), values, np.nan).astype(np.float32)
 
 
 def _variance(task: Task, found: Found) -> Doubles:
@@ -144,29 +138,8 @@ def _variance(task: Task, found: Found) -> Doubles:
     return np.where(task.freedom > 0, 2 * found.cost / np.maximum(task.freedom, 1), np.nan)
 
 
-def _goodness(task: Task, found: Found) -> tuple[Doubles, Doubles, Doubles]:
-    """R², χ² (not a number without the noise), and Akaike's criterion, n ln(cost/n) + 2(p + 1)."""
-    weight, squares = task.weight, 2 * found.cost
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.sum(weight * task.data, axis=1, keepdims=True) / weight.sum(1, keepdims=True)
-        explained = 1 - squares / np.sum(weight * np.square(task.data - mean), axis=1)
-        aic = task.counted * np.log(squares / task.counted) + 2 * (len(task.model.parameters) + 1)
-    chi_squared = np.full(len(squares), np.nan) if task.noise is None else squares / np.square(task.noise)
-    return explained, chi_squared, aic
-
-
-def _status(task: Task, found: Found, errors: Doubles) -> NDArray[np.uint8]:
-    """How each voxel ended; the later reason counts. `errors` are those of the coordinates."""
-    status = np.where(found.converged, Status.OK, Status.NOT_CONVERGED).astype(np.uint8)
-    status[~np.isfinite(np.einsum("npp->np", found.inverse)).all(axis=1)] = Status.NOT_IDENTIFIABLE
-    for i, p in enumerate(task.model.parameters):
-        span = np.inf if p.linear else 1.0 if p.logarithmic else p.upper - p.lower
-        status[errors[:, i] > UNKNOWABLE * span] = Status.NOT_IDENTIFIABLE
-        if not p.linear:
-            value = found.values[:, i]
-            status[(value <= p.lower) | (value >= p.upper)] = Status.OUT_OF_BOUNDS
-    if task.noise is not None:
-        loudest = np.max(np.abs(task.data) * (task.weight > 0), axis=1, initial=0)
-        status[loudest < LOUD * task.noise] = Status.BELOW_NOISE
-    status[(task.freedom < 0) | ~np.any(task.data, axis=1)] = Status.NO_SIGNAL
-    return status
+def _measured(task: Task) -> FloatArray:
+    """The data, not a number where a point is missing."""
+    measured = task.data.astype(np.float32)
+    measured[task.weight <= 0] = np.nan
+    return measured

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
 from typing import Any, Self
 
 import numpy as np
@@ -97,10 +98,8 @@ def ended(signals: FloatArray | Doubles, possible: NDArray[np.bool_]) -> NDArray
 def propagated(fit: Fit, slopes: Mapping[int, Any]) -> Doubles:
     """∂f/∂parameter (n) of some parameters → standard deviation of f, with the parameters' correlation."""
     assert fit.correlation is not None
+    scaled = {i: slope * fit.errors[:, i].astype(np.float64) for i, slope in slopes.items()}
     variance = np.zeros(len(fit.values))
-    for i, one in slopes.items():
-        for j, other in slopes.items():
-            variance += (
-                one * other * fit.correlation[:, i, j] * fit.errors[:, i].astype(float) * fit.errors[:, j]
-            )
+    for i, j in combinations_with_replacement(scaled, 2):
+        variance += (1 if i == j else 2) * scaled[i] * scaled[j] * fit.correlation[:, i, j]
     return np.sqrt(np.maximum(variance, 0))
