@@ -65,7 +65,8 @@ class SignalModel:
 
     `known` are numbers, or arrays (n, 1) of what each voxel has, as its B1. Linear parameters must enter as factors of
     a sum. The equation is a pure function, in double precision; derivatives are differences. `between`: whether it
-    holds between the points that were measured, too; that of a train of pulses holds at its echoes alone.
+    holds between the points that were measured, too; that of a train of pulses holds at its echoes alone. `smooth`:
+    whether what each voxel has is a quantity that signals bend with; a number that stands for a voxel is none.
     """
 
     name: str
@@ -73,6 +74,7 @@ class SignalModel:
     parameters: tuple[Parameter, ...]
     doi: str
     between: bool = True
+    smooth: bool = True
 
     @property
     def linear(self) -> list[int]:

@@ -86,13 +86,14 @@ class Table:
         """None where there are more than two coordinates, no linear parameter, or too few voxels to be worth it, and
         where the signals are not smooth."""
         own = [name for name, value in known.items() if np.ndim(value) == 2]
+        if own and not model.smooth:
+            return None
         if not voxels or not model.linear or not model.nonlinear or len(model.nonlinear) + len(own) > 2:
             return None
         sampled = _Sampled(model, points, known, own[0] if own else "")
         axes = sampled.axes()
-        while (
-            max(a.cells for a in axes) <= FINEST and np.prod([a.nodes.size for a in axes]) <= WORTH * voxels
-        ):
+        most = min(WORTH * voxels, MOST)
+        while max(a.cells for a in axes) <= FINEST and np.prod([a.nodes.size for a in axes]) <= most:
             table = cls(axes, sampled.own, sampled.splines(axes))
             rough = [sampled.error(table, i) > EXACT[len(axes) - 1] for i in range(len(axes))]
             if not any(rough):

@@ -61,8 +61,9 @@ def estatics(
     data, dephasing = counting(signals, field_rises, times)
     equation = partial(decays, groups) if dephasing is None else partial(_dephasing_decays, groups, dephasing)
     known = {} if dephasing is None else {"place": dephasing.place}
+    parameters, smooth = (*amplitudes, R2STAR), dephasing is None
     model = SignalModel(
-        "estatics", equation, (*amplitudes, R2STAR), "10.3389/fnins.2014.00278", between=False
+        "estatics", equation, parameters, "10.3389/fnins.2014.00278", between=False, smooth=smooth
     )
     how: Any = {"noise": known_noise(noise), "loss": loss, "likelihood": likelihood}
     fit = fit_voxels(model, times, data, known=known, **how)

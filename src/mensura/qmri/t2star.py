@@ -59,7 +59,11 @@ def effective_decay(
     times = _echo_times(echo_times, np.shape(signals)[1])
     data, dephasing = counting(signals, field_rises, times)
     model = SignalModel(
-        "decay of gradient echoes", partial(_decay, dephasing), (S0, R2STAR), "10.1002/mrm.1910360216"
+        "decay of gradient echoes",
+        partial(_decay, dephasing),
+        (S0, R2STAR),
+        "10.1002/mrm.1910360216",
+        smooth=dephasing is None,
     )
     known = {} if dephasing is None else {"place": dephasing.place}
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
