@@ -19,7 +19,7 @@ def smv_tv(
     field_std: FloatArray | None = None,
     radii: Radii = RADII,
     weight: Weight = 1.5e-4,
-    tol: Tolerance = 1e-2,
+    tol: Tolerance = 1.2e-2,
     max_iter: Most = 40,
     monitor: Monitor | None = None,
 ) -> FloatArray:
