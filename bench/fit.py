@@ -24,6 +24,7 @@ from mensura.qmri.density import proton_density
 from mensura.qmri.epg import spin_echo_train
 from mensura.qmri.estimates import Estimates
 from mensura.qmri.mpm import multi_parameter
+from mensura.qmri.transmit import onto
 
 VOXELS = 400_000
 PEERS = 300
@@ -148,6 +149,11 @@ class Study:
         path = next(self.truth.rglob(f"sub-01_{name}.nii.gz"))
         return nifti.read(path).data[self.mask].astype(float)
 
+    def smoothed(self, b1: np.ndarray) -> np.ndarray:
+        volume = np.zeros(self.mask.shape, np.float32)
+        volume[self.mask] = b1
+        return onto(volume, self.grid, self.grid)[self.mask]
+
     def series(self, suffix: str, part: str = "") -> tuple[np.ndarray, list[dict[str, Any]]]:
         """Signals (n, images) and sidecars, in the order of the entities."""
         found = [p for p in self.subject.rglob(f"*_{suffix}.nii.gz") if part in p.name]
@@ -167,6 +173,9 @@ def fitted(study: Study) -> list[tuple[str, str, Estimates]]:
     dam, about = study.series("TB1DAM")
     by_dam = b1.double_angle(dam, tuple(np.deg2rad([a["FlipAngle"] for a in about])))
     field = study.true("TB1map").astype(np.float32)
+    smooth = by_afi.derived(
+        "TB1map", study.smoothed(by_afi.maps["TB1map"][0]), np.zeros(len(afi), np.float32)
+    )
     angles, about = study.series("VFA")
     flip = tuple(np.deg2rad([a["FlipAngle"] for a in about]))
     tr = about[0]["RepetitionTimeExcitation"]
@@ -182,12 +191,18 @@ def fitted(study: Study) -> list[tuple[str, str, Estimates]]:
     )  # fmt: skip
     return [
         ("TB1map", "AFI", by_afi),
+        ("TB1map", "AFI, smoothed as `mensura run` does", smooth),
         ("TB1map", "double angle", by_dam),
         ("T1map", "VFA, true B1", t1.variable_flip_angle(angles, flip, repetition_time=tr, b1=field)),
         (
             "T1map",
             "VFA, B1 by AFI",
             t1.variable_flip_angle(angles, flip, repetition_time=tr, b1=by_afi.maps["TB1map"][0]),
+        ),
+        (
+            "T1map",
+            "VFA, B1 by AFI, smoothed",
+            t1.variable_flip_angle(angles, flip, repetition_time=tr, b1=smooth.maps["TB1map"][0]),
         ),
         ("T1map", "VFA, no B1", t1.variable_flip_angle(angles, flip, repetition_time=tr)),
         ("T1map", "inversion recovery", t1.inversion_recovery(recovery, inversions)),
