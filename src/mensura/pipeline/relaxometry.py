@@ -17,6 +17,7 @@ from mensura.fit import Status
 from mensura.io import nifti
 from mensura.io.files import digest, staged, write_json
 from mensura.io.scans import beside
+from mensura.mask import intensity
 from mensura.methods import Monitor
 from mensura.pipeline.complex_images import joined, stacked
 from mensura.pipeline.config import convert, nearest
@@ -30,8 +31,8 @@ from mensura.qmri.estimates import Estimates
 from mensura.qmri.models import MODELS, Model
 from mensura.scan import BoolArray, FloatArray, ScanError
 
-FAINT = 0.08
-"""Voxels below this share of the bright ones are left out, where no mask is given."""
+FAINT = 0.1
+"""Without a mask, voxels are left out below this share of the way from the background's level to the tissue's."""
 HIGHEST = 30.0
 """Field strength, T, that no scanner reaches."""
 LABELS = {
@@ -233,9 +234,8 @@ def _mask(request: Request, image: nifti.Image, remarks: list[str]) -> BoolArray
 
 def bright(data: FloatArray) -> BoolArray:
     """Images (x, y, z, images) → the voxels with signal."""
-    size = np.nanmax(np.abs(data), axis=3)
-    found: BoolArray = size > FAINT * np.nanquantile(size, 0.98)
-    return found
+    size = np.nanmax(np.abs(data), axis=3).astype(np.float32, copy=False)
+    return intensity.bright(size, FAINT) if np.any(size > 0) else np.zeros(size.shape, bool)
 
 
 def _complex(request: Request, model: Model, image: nifti.Image, remarks: list[str]) -> nifti.Image:
