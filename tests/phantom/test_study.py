@@ -190,6 +190,12 @@ def test_help_names_every_parameter(words, capsys):
         assert all(body in said for body in BODIES)
 
 
+def test_larger_voxels_keep_the_field_of_view():
+    assert BODIES["head"].shape_of((1.0, 1.0, 1.0)) == (164, 205, 205)
+    assert BODIES["head"].shape_of((2.0, 0.7, 3.0)) == (82, 293, 69)
+    assert BODIES["liver"].shape_of((1.5, 1.5, 5.0)) == (256, 192, 40)
+
+
 def test_unknown_bodies_are_refused(tmp_path):
     with pytest.raises(ScanError, match="no body 'foot'; choose from head"):
         write_study(tmp_path, "foot")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,16 @@ class Body:
     names: Method
     shape: tuple[int, int, int]
     voxel_size: tuple[float, float, float]
+
+    def shape_of(self, edges: Sequence[float]) -> tuple[int, int, int]:
+        """Edges of a voxel (mm) → voxels in that field of view. Edges that cannot be are left to the grid to refuse."""
+        if len(edges) != 3 or not min(edges) > 0:
+            return self.shape
+        x, y, z = (
+            math.ceil(round(n * own / edge, 3))
+            for n, own, edge in zip(self.shape, self.voxel_size, edges, strict=True)
+        )
+        return x, y, z
 
 
 BODIES: Mapping[str, Body] = {
@@ -126,7 +137,8 @@ def _scene(study: Mapping[str, Any]) -> Scene:
     anatomy = _anatomy(body, study)
     size = tuple(study["voxel_size"]) or body.voxel_size
     edges = size * 3 if len(size) == 1 else size
-    grid = scene.field_of_view(study["shape"] or body.shape, edges, anatomy.middle, study["b0_angle"])
+    shape = study["shape"] or body.shape_of(edges)
+    grid = scene.field_of_view(shape, edges, anatomy.middle, study["b0_angle"])
     texture = scene.Texture.draw(study["seed"])
     return scene.build_scene(anatomy, grid, supersampling=study["supersampling"], texture=texture)
 
