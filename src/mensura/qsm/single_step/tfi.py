@@ -14,6 +14,9 @@ from mensura.scan import BoolArray, FloatArray, Grid
 
 SOURCE_PENALTY = 5e-4
 """ρ of the sources outside: sets the speed only. 1e-4 to 1e-3 are alike, 1e-5 and 1e-2 are slower (2 mm head)."""
+SETTLE = 0.3
+"""How much closer coarse grids come to the minimum. A strong source outside is found there, given time: 32.0 to
+30.8 % for a head of 0.7×0.7×2 mm with one behind the cerebellum; without one no difference."""
 
 
 @on_box
@@ -47,4 +50,4 @@ def tfi(
     ones = np.ones_like(scene.dipole)
     background = Unknown(kernel=scene.dipole, cost=small(ones, SOURCE_PENALTY, forbidden))
     prior = Prior(edges=edges.graded(magnitude, mask, grid))
-    return scene.invert(background, prior, weight, (tol, max_iter), monitor)
+    return scene.invert(background, prior, weight, (tol, max_iter), monitor, settle=SETTLE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,11 +23,9 @@ RIM = 0.03
 """Squared weight of voxels at the mask's surface, times what their noise would give them: air and bone share them.
 Own masks, eight heads: 62, 51, 50 % for a weight of 1, this, 0 where it matters most (4 mm), 28, 30, 30 where least
 (2 mm, lesions); with the true field and mask 42, 41, 43 % (3 mm, oblique): there they tell something."""
-PACE = Pace(data=0.02, variation=15.0, support=4e-4, relax=1.8, settle=0.3)
+PACE = Pace(data=0.02, variation=15.0, support=4e-4, relax=1.8)
 """Smaller penalties than with a local field, since the background is to grow too. With 0.2 and 100 for the first two,
-40 iterations leave 48 to 65 % where these leave 34 to 37; with 2e-3 for the support, 37 to 42 (three heads of 2 mm).
-A strong source outside is found on coarse grids, if they are given time: 32.0 to 30.8 % for a head of 0.7×0.7×2 mm with
-one behind the cerebellum; without one no difference."""
+40 iterations leave 48 to 65 % where these leave 34 to 37; with 2e-3 for the support, 37 to 42 (three heads of 2 mm)."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +73,15 @@ class Scene:
         weight: float,
         stop: tuple[float, int],
         monitor: Monitor | None,
+        *,
+        settle: float = 1.0,
     ) -> FloatArray:
         """argmin over χ in the mask and y: ½‖W(d∗χ + kernel∗y − f)‖² + cost(y) + λ·prior(χ), by ADMM.
 
-        λ = `weight` × noise / 1 ppb; `stop` = (relative change, most iterations).
+        λ = `weight` × noise / 1 ppb; `stop` = (relative change, most iterations); `settle` as in `Pace`.
         """
-        task = Task(self.mask, self.grid, self.shape, prior, weight, self.noise, stop, monitor, PACE)
+        pace = replace(PACE, settle=settle)
+        task = Task(self.mask, self.grid, self.shape, prior, weight, self.noise, stop, monitor, pace)
         return task.solve([self._misfit(background.kernel), background.cost])
 
     def _misfit(self, kernel: FloatArray) -> Filtered:
