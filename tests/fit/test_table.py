@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mensura.fit import Parameter, SignalModel, Status, fit_voxels, table
-from mensura.fit.start import search
+from mensura.fit import Parameter, SignalModel, Status, descent, fit_voxels, table
+from mensura.fit.start import Start
 from mensura.fit.table import EXACT, Table, look
 
 ECHOES = 0.012 * np.arange(1, 9)
@@ -94,6 +94,7 @@ def test_a_fit_by_it_is_the_fit_by_the_equation(
     fast = fit_voxels(model, points, data, known=known, weights=weights)
     assert asked
     monkeypatch.setattr(table, "WORTH", 0)
+    monkeypatch.setattr(descent, "SETTLED", 1e-7)  # hardly short of the end
     asked.clear()
     slow = fit_voxels(model, points, data, known=known, weights=weights)
     assert not asked
@@ -101,7 +102,7 @@ def test_a_fit_by_it_is_the_fit_by_the_equation(
     assert np.mean(fast.status == Status.OK) > 0.9
     assert (fast.status[:2] == Status.NO_SIGNAL).all()
     good = (fast.status == Status.OK) & (slow.status == Status.OK)
-    near = 1e-2 * slow.errors[good]  # both iterations end within a hundredth of a standard error
+    near = 5e-3 * slow.errors[good]
     assert np.mean(np.abs(fast.values[good] - slow.values[good]) < near) > 0.999
     np.testing.assert_allclose(np.median(fast.errors[good] / slow.errors[good], axis=0), 1, atol=1e-5)
     np.testing.assert_allclose(fast.residual[good], slow.residual[good], rtol=1e-3)
@@ -128,5 +129,5 @@ def test_where_it_would_not_be_exact_or_worth_it_there_is_none() -> None:
 def test_the_start_is_so_near_that_a_step_or_two_end_the_fit() -> None:
     t1 = np.geomspace(0.1, 4, 500)
     data = 1000 * (1 - 1.9 * np.exp(-TIMES / t1[:, None]))
-    start = search(RECOVERY, TIMES, data, {})
-    assert np.max(np.abs(np.log(start[:, 2] / t1))) < 2e-3
+    start = Start.of(RECOVERY, TIMES, {}, 500).places(data)
+    assert np.max(np.abs(start[:, 0] - np.log(t1))) < 2e-3

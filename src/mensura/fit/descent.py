@@ -14,17 +14,19 @@ from mensura.fit import algebra
 from mensura.fit.likelihood import LIKELIHOODS, Scored
 from mensura.fit.model import SignalModel
 from mensura.fit.result import joined
-from mensura.fit.start import search
 from mensura.fit.table import Table
 from mensura.fit.task import Found, Task
-from mensura.fit.walk import CAREFUL, FREE, MAX_ITER, SETTLED, STILL, STUCK, Given, walk
+from mensura.fit.walk import CAREFUL, FREE, MAX_ITER, STILL, STUCK, Given, walk
 
 Doubles = NDArray[np.float64]
 Report = Callable[[int, int, float], None]
 T = TypeVar("T")
 
-CHUNK = 16384
+CHUNK = 8192
 """Voxels that are fitted together: with fewer, threads wait for each other; with many more, memory is slow."""
+
+SETTLED = 1e-4
+"""Squared length of a step, in standard errors, that ends the iteration: the next would be of the square of it."""
 
 
 class State(NamedTuple):
@@ -66,27 +68,23 @@ def in_chunks(voxels: int, one: Callable[[slice], T], monitor: Report | None = N
 
 def solved(task: Task, likelihood: str = "gaussian", start: Doubles | None = None) -> Found:
     """`solve` of one chunk."""
-    values = search(task.model, task.points, task.data, task.known) if start is None else start
-    found = _descended(task, projected, values) if task.table is None else _walked(task, task.table, values)
+    places = task.start.places(task.data) if start is None else task.model.coordinates(start)
+    if task.table is not None:
+        found = _walked(task, task.table, places)
+    else:
+        found = _descended(task, projected, task.model.values(places))
     if likelihood != "gaussian":
         found = _descended(task, scored(LIKELIHOODS[likelihood]), found.values)
     return found
 
 
-def _walked(task: Task, table: Table, values: Doubles) -> Found:
+def _walked(task: Task, table: Table, places: Doubles) -> Found:
     """`_descended` by least squares, compiled, on a table of the signals."""
-    model, start = task.model, np.zeros((len(values), 2))
-    for place, i in enumerate(model.nonlinear):
-        start[:, place] = model.parameters[i].inside(values[:, i])
-    if table.own:
-        start[:, 1] = task.known[table.own][:, 0]
-    given = Given(task.data, task.weight, start, np.maximum(task.freedom, 1))
-    walked = walk(table.grid(len(model.nonlinear)), len(model.linear), given)
-    found = np.empty_like(values)
+    model = task.model
+    start = np.concatenate([places, task.known[table.own]], axis=1) if table.own else places
+    walked = walk(table.grid(len(model.nonlinear)), len(model.linear), Given(task.data, task.weight, start))
+    found = model.values(walked.places)
     found[:, model.linear] = walked.amplitudes
-    for place, i in enumerate(model.nonlinear):
-        parameter = model.parameters[i]
-        found[:, i] = np.clip(parameter.outside(walked.places[:, place]), parameter.lower, parameter.upper)
     return Found(found, walked.residuals, walked.costs, ordered(model, walked.inverses), walked.converged)
 
 

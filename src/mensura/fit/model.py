@@ -122,3 +122,16 @@ class SignalModel:
         """Values to try first, (g, p): all combinations of the nonlinear parameters' grids, linear ones 1."""
         grids = [p.grid() if not p.linear else np.ones(1) for p in self.parameters]
         return np.array(list(product(*grids)))
+
+    def coordinates(self, values: Doubles) -> Doubles:
+        """Values (n, p) → the coordinates in which the nonlinear ones are sought, (n, q)."""
+        found = [self.parameters[i].inside(values[:, i]) for i in self.nonlinear]
+        return np.stack(found, -1) if found else np.empty((len(values), 0))
+
+    def values(self, coordinates: Doubles) -> Doubles:
+        """Coordinates (n, q) → values inside the bounds (n, p), linear ones 1."""
+        found = np.ones((len(coordinates), len(self.parameters)))
+        for place, i in enumerate(self.nonlinear):
+            p = self.parameters[i]
+            found[:, i] = np.clip(p.outside(coordinates[:, place]), p.lower, p.upper)
+        return found

@@ -57,31 +57,58 @@ class Summed(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Of a `Fit`; not a number where the status is not OK."""
+    """Of a `Fit`; not a number where the status is not OK, or a point is missing."""
 
     values: FloatArray
     errors: FloatArray
     status: NDArray[np.uint8]
     residual: FloatArray
+    weights: FloatArray
     correlation: FloatArray
     r_squared: FloatArray
     chi_squared: FloatArray
     aic: FloatArray
+    freedom: NDArray[np.int16]
+    data: FloatArray
+
+    @classmethod
+    def empty(cls, n: int, m: int, p: int) -> Columns:
+        """Room for the fits of n voxels with m points and p parameters, in single precision."""
+
+        def room(*shape: int) -> FloatArray:
+            return np.empty((n, *shape), np.float32)
+
+        codes, freedom = np.empty(n, np.uint8), np.empty(n, np.int16)
+        return cls(
+            room(p), room(p), codes, room(), room(m), room(p, p), room(), room(), room(), freedom, room(m)
+        )
+
+    def part(self, which: slice) -> Columns:
+        """That of some of the voxels, to be written into."""
+        return Columns._make(column[which] for column in self)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def summarised(given: Summed, bounds: Bounds) -> Columns:
-    """What was found in every voxel → what a `Fit` says of it, in single precision."""
-    n, p = given.values.shape
-    single = np.float32
-    columns = Columns(
-        np.empty((n, p), single), np.empty((n, p), single), np.empty(n, np.uint8), np.empty(n, single),
-        np.empty((n, p, p), single), np.empty(n, single), np.empty(n, single), np.empty(n, single),
-    )  # fmt: skip
+def variances(weight: Doubles, cost: Doubles, noise: Doubles, parameters: int) -> Doubles:
+    """The noise's variance (n), as known or from ½ Σ w r²; not a number without more points than parameters."""
+    n, m = weight.shape
+    variance = np.square(noise)
+    for v in range(n):
+        if np.isnan(noise[v]):
+            freedom = -parameters
+            for e in range(m):
+                freedom += weight[v, e] > 0
+            variance[v] = 2 * cost[v] / freedom if freedom > 0 else np.nan
+    return variance
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def summarise(given: Summed, bounds: Bounds, columns: Columns) -> None:
+    """What was found in every voxel → what a `Fit` says of it."""
     _statuses(given, bounds, columns.status)
     _errors(given, bounds, columns)
     _goodness(given, columns)
-    return columns
+    _keep(given, columns)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -117,7 +144,12 @@ def _statuses(given: Summed, bounds: Bounds, status: NDArray[np.uint8]) -> None:
 def _errors(given: Summed, bounds: Bounds, columns: Columns) -> None:
     """Values, their standard deviations and correlations."""
     _, _, values, _, inverse, _, variance, _ = given
-    all_values, errors, status, _, correlation, _, _, _ = columns
+    all_values, errors, status, correlation = (
+        columns.values,
+        columns.errors,
+        columns.status,
+        columns.correlation,
+    )
     n, p = values.shape
     root, logarithmic = np.empty(p), bounds.logarithmic
     for v in range(n):
@@ -138,7 +170,8 @@ def _goodness(given: Summed, columns: Columns) -> None:
     """Root mean square; R², the share of the data's variance that the model explains; χ², the squares over the noise's
     variance, if that is known; Akaike's criterion, n ln(Σ w r²/n) + 2(p + 1)."""
     data, weight, values, cost, _, _, _, noise = given
-    _, _, status, residual, _, r_squared, chi_squared, aic = columns
+    status, residual, r_squared = columns.status, columns.residual, columns.r_squared
+    chi_squared, aic = columns.chi_squared, columns.aic
     (n, m), p = data.shape, values.shape[1]
     for v in range(n):
         counted, total, size, away = 0, 0.0, 0.0, 0.0
@@ -155,3 +188,18 @@ def _goodness(given: Summed, columns: Columns) -> None:
         r_squared[v] = 1 - squares / away
         chi_squared[v] = squares / noise[v] ** 2
         aic[v] = counted * np.log(squares / counted) + 2 * (p + 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _keep(given: Summed, columns: Columns) -> None:
+    """Data and weights, and how many points more than parameters."""
+    data, weight = given.data, given.weight
+    (n, m), p = data.shape, given.values.shape[1]
+    for v in range(n):
+        counted = 0
+        for e in range(m):
+            counts = weight[v, e] > 0
+            counted += counts
+            columns.weights[v, e] = weight[v, e]
+            columns.data[v, e] = data[v, e] if counts else np.nan
+        columns.freedom[v] = counted - p

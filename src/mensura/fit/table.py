@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -165,6 +166,7 @@ class _Sampled:
         return float(worst) if np.isfinite(worst) else np.inf
 
 
+@cache
 def polynomials() -> Doubles:
     """Coefficients of the powers of the way from node to node, of each spline that is not 0 there: (powers, splines).
 

@@ -11,8 +11,9 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from mensura.fit.model import SignalModel
+from mensura.fit.start import Start
 from mensura.fit.table import Table
-from mensura.scan import ScanError
+from mensura.scan import BoolArray, ScanError
 
 Doubles = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ class Found:
 class Task:
     """Data (n, m) and weights (n, m), both 0 where a point is missing; known numbers or (n, 1); noise (n) or None.
 
-    `table`: the model's signals for this protocol, if it is worth one.
+    `start`: where the values are sought first. `table`: the model's signals for this protocol, if it is worth one.
     """
 
     model: SignalModel
@@ -41,7 +42,34 @@ class Task:
     weight: Doubles
     known: Mapping[str, Any]
     noise: Doubles | None
+    start: Start
     table: Table | None = None
+
+    def part(self, which: Any) -> Task:
+        """Some of the voxels."""
+        known = {name: value[which] if np.ndim(value) else value for name, value in self.known.items()}
+        noise = None if self.noise is None else self.noise[which]
+        data, weight, start = self.data[which], self.weight[which], self.start.part(which)
+        return replace(self, data=data, weight=weight, known=known, noise=noise, start=start)
+
+    @property
+    def counted(self) -> Doubles:
+        """How many points count in each voxel."""
+        return np.asarray(np.sum(self.weight > 0, axis=1), np.float64)
+
+    @property
+    def freedom(self) -> Doubles:
+        """Points that count, less parameters."""
+        return self.counted - len(self.model.parameters)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A fit as it was asked for, checked: a task whose data and weights may have gaps, and which voxels are `told` all
+    they need (n)."""
+
+    whole: Task
+    told: BoolArray
 
     @classmethod
     def of(
@@ -74,24 +102,14 @@ class Task:
             raise ScanError(
                 f"{model.name} makes {made} points of this protocol, the data have {m}; check both"
             )
-        table = Table.of(model, x, filled, n)
-        return cls(model, x, *_present(y, weight, told), filled, sigma, table)
+        start, table = Start.of(model, x, filled, n), Table.of(model, x, filled, n)
+        return cls(Task(model, x, y, weight, filled, sigma, start, table), told)
 
-    def part(self, which: Any) -> Task:
-        """Some of the voxels."""
-        known = {name: value[which] if np.ndim(value) else value for name, value in self.known.items()}
-        noise = None if self.noise is None else self.noise[which]
-        return replace(self, data=self.data[which], weight=self.weight[which], known=known, noise=noise)
-
-    @property
-    def counted(self) -> Doubles:
-        """How many points count in each voxel."""
-        return np.asarray(np.sum(self.weight > 0, axis=1), np.float64)
-
-    @property
-    def freedom(self) -> Doubles:
-        """Points that count, less parameters."""
-        return self.counted - len(self.model.parameters)
+    def task(self, which: Any = slice(None)) -> Task:
+        """That of all voxels, or of some."""
+        part = self.whole.part(which)
+        data, weight = _present(part.data, part.weight, self.told[which])
+        return replace(part, data=data, weight=weight)
 
 
 def _own(name: str, value: Any, n: int) -> Any:
@@ -106,7 +124,7 @@ def _own(name: str, value: Any, n: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _present(data: Doubles, weight: Doubles, told: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+def _present(data: Doubles, weight: Doubles, told: BoolArray) -> tuple[Doubles, Doubles]:
     """Data and weights (n, m), which voxels are told all they need (n) → the two, 0 where a point is missing."""
     n, m = data.shape
     y, w = np.zeros((n, m)), np.zeros((n, m))

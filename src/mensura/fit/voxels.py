@@ -13,10 +13,10 @@ from mensura.fit.bootstrap import Bootstrap, bootstrapped
 from mensura.fit.descent import Report, in_chunks, solve, solved
 from mensura.fit.likelihood import LIKELIHOODS
 from mensura.fit.model import SignalModel
-from mensura.fit.result import Design, Fit, Status, joined
+from mensura.fit.result import Design, Fit, Status
 from mensura.fit.robust import LOSSES, rejecting
-from mensura.fit.summary import Bounds, Summed, summarised
-from mensura.fit.task import Found, Task
+from mensura.fit.summary import Bounds, Columns, Summed, summarise, variances
+from mensura.fit.task import Asked, Found, Task
 from mensura.scan import FloatArray, ScanError
 
 Doubles = NDArray[np.float64]
@@ -55,35 +55,38 @@ def fit_voxels(
     Golub & Pereyra 1973, doi:10.1137/0710036; Kaufman 1975, doi:10.1007/BF01932995.
     """
     _check(likelihood, loss, noise)
-    task = Task.of(model, points, data, known, weights, noise)
+    asked = Asked.of(model, points, data, known, weights, noise)
     if bootstrap is not None:
-        _check_bootstrap(bootstrap, task, likelihood)
+        _check_bootstrap(bootstrap, asked.whole, likelihood)
     if loss == "none" and bootstrap is None:
-        fit = _least_squares(task, likelihood, monitor)
+        fit = _least_squares(asked, likelihood, monitor)
     elif loss == "none" and bootstrap is not None:
-        found, variance = bootstrapped(task, solve(task, monitor=monitor), bootstrap, monitor)
-        fit = _fit(task, found, variance)
+        task = asked.task()
+        fit = _fit(task, *bootstrapped(task, solve(task, monitor=monitor), bootstrap, monitor))
     else:
-        fit = _robust(task, loss, bootstrap, monitor)
+        fit = _robust(asked.task(), loss, bootstrap, monitor)
     told = noise is not None and loss == "none" and bootstrap is None
-    return replace(fit, data=_measured(task), design=Design(model, task.points, task.known, told))
+    return replace(fit, design=Design(model, asked.whole.points, asked.whole.known, told))
 
 
-def _least_squares(task: Task, likelihood: str, monitor: Report | None) -> Fit:
+def _least_squares(asked: Asked, likelihood: str, monitor: Report | None) -> Fit:
     """All of it chunk by chunk."""
+    n, m = asked.whole.data.shape
+    columns = Columns.empty(n, m, len(asked.whole.model.parameters))
 
-    def one(piece: slice) -> Fit:
-        part = task.part(piece)
-        return _fit(part, solved(part, likelihood))
+    def one(which: slice) -> None:
+        task = asked.task(which)
+        _summarise(task, solved(task, likelihood), columns.part(which))
 
-    return joined(in_chunks(len(task.data), one, monitor))
+    in_chunks(n, one, monitor)
+    return Fit(**columns._asdict())
 
 
 def _robust(task: Task, loss: str, bootstrap: Bootstrap | None, monitor: Report | None) -> Fit:
     kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
     if bootstrap is not None:
         found, variance = bootstrapped(kept, found, bootstrap, monitor)
-    fit = replace(_fit(kept, found, variance), weights=weight.astype(np.float32))
+    fit = replace(_fit(kept, found, variance), weights=weight.astype(np.float32), data=_measured(task))
     corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
     return replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
 
@@ -118,24 +121,20 @@ def _check_bootstrap(bootstrap: Bootstrap, task: Task, likelihood: str) -> None:
         )
 
 
-def _fit(task: Task, found: Found, variance: Doubles | None = None) -> Fit:
+def _fit(task: Task, found: Found, variance: Doubles) -> Fit:
+    n, m = task.data.shape
+    columns = Columns.empty(n, m, found.values.shape[1])
+    _summarise(task, found, columns, variance)
+    return Fit(**columns._asdict())
+
+
+def _summarise(task: Task, found: Found, columns: Columns, variance: Doubles | None = None) -> None:
     """What was found, with errors for the noise's variance: as told, else as known, else from the residuals."""
     noise = np.full(len(found.values), np.nan) if task.noise is None else task.noise
-    columns = summarised(
-        Summed(task.data, task.weight, found.values, found.cost, found.inverse, found.converged,
-               _variance(task, found) if variance is None else variance, noise),
-        Bounds.of(task.model),
-    )  # fmt: skip
-    return Fit(
-        **columns._asdict(), weights=task.weight.astype(np.float32), freedom=task.freedom.astype(np.int16)
-    )
-
-
-def _variance(task: Task, found: Found) -> Doubles:
-    """The noise's variance, as known or from the residuals; not a number without more points than parameters."""
-    if task.noise is not None:
-        return np.square(task.noise)
-    return np.where(task.freedom > 0, 2 * found.cost / np.maximum(task.freedom, 1), np.nan)
+    if variance is None:
+        variance = variances(task.weight, found.cost, noise, found.values.shape[1])
+    told = task.data, task.weight, found.values, found.cost, found.inverse, found.converged
+    summarise(Summed(*told, variance, noise), Bounds.of(task.model), columns)
 
 
 def _measured(task: Task) -> FloatArray:

@@ -21,8 +21,8 @@ Booleans = NDArray[np.bool_]
 
 LANES = 64
 MAX_ITER = 60
-SETTLED = 1e-4
-"""Squared length of a step, in standard errors, that ends the iteration: the next would be of the square of it."""
+SETTLED = 1e-6
+"""Squared length of a step, in standard errors, that is taken without looking where it leads: the end."""
 STILL = 1e-9
 """Length of a step in the parameters' coordinates that ends it as well, for data without noise."""
 CAREFUL = 1e-3
@@ -34,16 +34,15 @@ STUCK = 1e12
 
 
 class Given(NamedTuple):
-    """Data and weights (n, m), coordinates to start from (n, 2), and degrees of freedom, at least 1 (n)."""
+    """Data and weights (n, m), and where to start: coordinates that are sought, and what is each voxel's own."""
 
     data: Doubles
     weight: Doubles
     start: Doubles
-    freedom: Doubles
 
 
 class Walked(NamedTuple):
-    """Coordinates (n, 2), amplitudes (n, k), residuals (n, m), ½ Σ w r² (n), inverse normal matrices, and success."""
+    """Coordinates (n, q), amplitudes (n, k), residuals (n, m), ½ Σ w r² (n), inverse normal matrices, and success."""
 
     places: Doubles
     amplitudes: Doubles
@@ -259,17 +258,19 @@ def _inverse(work: Work, state: State) -> None:
 @njit(cache=True, nogil=True)
 def _load(work: Work, trial: State, lane: Lane, coming: int, task: Given) -> int:
     """The voxels from `coming` on → lanes that are done, about to begin; which voxel comes next."""
-    start, freedom = task.start, task.freedom
-    n, m = task.data.shape
+    (n, m), axes, p = task.data.shape, task.start.shape[1], len(trial.diagonal)
     for v in range(LANES):
         if not lane.done[v]:
             continue
         lane.voxel[v], lane.steps[v], lane.done[v] = -1, -1, coming >= n
         if coming < n:
+            counted = 0
             for e in range(m):
                 work.data[e, v], work.weight[e, v] = task.data[coming, e], task.weight[coming, e]
-            trial.place[0, v], trial.place[1, v] = start[coming, 0], start[coming, 1]
-            lane.voxel[v], lane.freedom[v] = coming, freedom[coming]
+                counted += task.weight[coming, e] > 0
+            for i in range(axes):
+                trial.place[i, v] = task.start[coming, i]
+            lane.voxel[v], lane.freedom[v] = coming, max(counted - p, 1)
             coming += 1
     return coming
 
@@ -283,7 +284,8 @@ def _store(work: Work, now: State, lane: Lane, walked: Walked) -> int:
         if not lane.done[v] or at < 0:
             continue
         count += 1
-        walked.places[at, 0], walked.places[at, 1] = now.place[0, v], now.place[1, v]
+        for i in range(p - k):
+            walked.places[at, i] = now.place[i, v]
         walked.costs[at] = now.cost[0, v]
         for i in range(k):
             walked.amplitudes[at, i] = now.amplitude[i, v]
@@ -298,28 +300,26 @@ def _store(work: Work, now: State, lane: Lane, walked: Walked) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _judge(now: State, trial: State, lane: Lane, walked: Walked) -> None:
-    """Which trials are better, how much to damp the next steps, and which voxels are done."""
+def _judge(now: State, trial: State, lane: Lane) -> None:
+    """Which trials are better, and how much to damp the next steps."""
     for v in range(LANES):
-        begun, damping, cost = lane.steps[v] >= 0, lane.damping[v], now.cost[0, v]
-        better = not begun or trial.cost[0, v] <= cost * (1 + 1e-15)
-        small = better and damping < FREE and lane.gain[v] <= SETTLED * cost / lane.freedom[v]
-        ended = begun and (small or lane.way[v] < STILL or damping > STUCK)
+        begun, damping = lane.steps[v] >= 0, lane.damping[v]
+        better = not begun or trial.cost[0, v] <= now.cost[0, v] * (1 + 1e-15)
         lane.better[v] = better
         lane.damping[v] = CAREFUL if not begun else damping * (0.1 if better else 10)
         lane.steps[v] += 1
-        lane.done[v] = lane.voxel[v] < 0 or ended or lane.steps[v] >= MAX_ITER
-        if lane.done[v] and lane.voxel[v] >= 0:
-            walked.converged[lane.voxel[v]] = ended
 
 
 @njit(cache=True, nogil=True)
-def _take(now: State, trial: State, lane: Lane) -> None:
-    """The better trials are where the lanes are now."""
+def _take(now: State, trial: State, lane: Lane) -> tuple[State, State]:
+    """The better trials are where the lanes are now; the two change places where all are better."""
+    if np.all(lane.better):
+        return trial, now
     for mine, its in zip(now, trial):  # noqa: B905 (compiled)
         for i in range(len(mine)):
             for v in range(LANES):
                 mine[i, v] = its[i, v] if lane.better[v] else mine[i, v]
+    return now, trial
 
 
 @njit(cache=True, nogil=True)
@@ -330,8 +330,39 @@ def _move(work: Work, now: State, trial: State, lane: Lane, grid: Grid) -> None:
     for i in range(len(now.right)):
         for v in range(LANES):
             on = min(max(now.place[i, v] + work.step[i, v], grid.low[i]), grid.high[i])
-            lane.way[v] = max(lane.way[v], abs(on - now.place[i, v]))
+            work.step[i, v] = on - now.place[i, v]
+            lane.way[v] = max(lane.way[v], abs(work.step[i, v]))
             trial.place[i, v] = on
+
+
+@njit(cache=True, nogil=True)
+def _end(now: State, lane: Lane, walked: Walked) -> None:
+    """Which voxels are done: the next step is so small that it need not be looked at."""
+    for v in range(LANES):
+        small = lane.damping[v] < FREE and lane.gain[v] <= SETTLED * now.cost[0, v] / lane.freedom[v]
+        ended = small or lane.way[v] < STILL or lane.damping[v] > STUCK
+        lane.done[v] = lane.voxel[v] < 0 or ended or lane.steps[v] >= MAX_ITER
+        if lane.done[v] and lane.voxel[v] >= 0:
+            walked.converged[lane.voxel[v]] = ended
+
+
+@njit(cache=True, nogil=True, fastmath=SUMS)
+def _finish(work: Work, now: State, trial: State, lane: Lane) -> None:
+    """That step, taken: the amplitudes follow to first order, δa = −A⁻¹ B δ, from rows (L⁻¹ B)ᵀ of the factor."""
+    q, k, p, f = len(now.right), len(now.amplitude), len(now.diagonal), now.factor
+    for j in range(k):
+        _clear(work.turned, j)
+        for i in range(q):
+            _less(work.turned, j, f, (k + i) * p + j, work.step, i)
+    for i in range(k - 1, -1, -1):
+        for j in range(i + 1, k):
+            _less(work.turned, i, f, j * p + i, work.turned, j)
+        _times(work.turned, i, f, i * p + i)
+        for v in range(LANES):
+            now.amplitude[i, v] += work.turned[i, v] if lane.done[v] else 0.0
+    for i in range(q):
+        for v in range(LANES):
+            now.place[i, v] = trial.place[i, v] if lane.done[v] else now.place[i, v]
 
 
 @njit(cache=True, nogil=True)
@@ -363,7 +394,7 @@ def walk(grid: Grid, linear: int, task: Given) -> Walked:
     (n, m), k, q = task.data.shape, linear, len(grid.low)
     work, now, trial, lane = _lanes(m, k, q, len(grid.first))
     walked = Walked(
-        np.empty((n, 2)),
+        np.empty((n, q)),
         np.empty((n, k)),
         np.empty((n, m)),
         np.empty(n),
@@ -376,10 +407,12 @@ def walk(grid: Grid, linear: int, task: Given) -> Walked:
         look(grid, trial.place, work.columns)
         _project(work, trial)
         _bend(work, trial)
-        _judge(now, trial, lane, walked)
-        _take(now, trial, lane)
-        _inverse(work, now)
-        left -= _store(work, now, lane, walked)
+        _judge(now, trial, lane)
+        now, trial = _take(now, trial, lane)
         _step(work, now, lane)
         _move(work, now, trial, lane, grid)
+        _end(now, lane, walked)
+        _inverse(work, now)
+        _finish(work, now, trial, lane)
+        left -= _store(work, now, lane, walked)
     return walked

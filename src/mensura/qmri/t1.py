@@ -24,7 +24,7 @@ from mensura.qmri.choices import (
     keywords,
 )
 from mensura.qmri.equations import ComplexArray
-from mensura.qmri.estimates import Estimates, propagated
+from mensura.qmri.estimates import Estimates, by_chunks, propagated
 from mensura.qmri.lookup import Lookup
 from mensura.qmri.phases import together
 from mensura.qmri.spoiling import Diffusivity, Increment, Moment, Spoiling, SpoilingT2, tabulated
@@ -34,7 +34,7 @@ Doubles = NDArray[np.float64]
 
 LONGEST, SHORTEST = 10.0, 0.005
 """Bounds of T1, s."""
-T1 = Parameter("t1", "s", SHORTEST, LONGEST, starts=48)
+T1 = Parameter("t1", "s", SHORTEST, LONGEST, starts=64)
 M0 = Parameter("m0", "arbitrary", linear=True)
 EFFICIENT = 1.5
 """Inverted share of the magnetization that noise can feign; 1 is all of it."""
@@ -116,13 +116,22 @@ def inversion_recovery(
     points, data, repetition = _inverted(signals, inversion_times, repetition_time)
     how = {"likelihood": likelihood, **keywords(noise, loss, (errors, bootstraps, seed), monitor)}
     fit = _recovered(points, data, polarity, how, EFFICIENT)
-    a, b, t1 = _amplitudes(fit)
     made = replace(Estimates.of(fit, T1map=fit.values.shape[1] - 1), notes=notes)
+    for name, (value, error) in by_chunks(fit, partial(_beside_t1, repetition=repetition)).items():
+        made = made.derived(name, value, error)
+    return made
+
+
+def _beside_t1(fit: Fit, repetition: float | None) -> dict[str, tuple[Doubles, Doubles]]:
+    """M0 and the efficiency, each with its error."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        m0, efficiency, by, ratio = _magnetization(a, b, t1, repetition)
+        m0, efficiency, by, ratio = _magnetization(*_amplitudes(fit), repetition)
         back = np.conj(m0) / np.abs(m0) if np.iscomplexobj(m0) else 1.0
-        made = made.derived("M0map", np.real(back * m0), propagated(fit, _slopes(*(back * d for d in by))))
-        return made.derived("IEmap", np.real(efficiency), propagated(fit, _slopes(*ratio)))
+        error = propagated(fit, _slopes(*(back * d for d in by)))
+        return {
+            "M0map": (np.real(back * m0), error),
+            "IEmap": (np.real(efficiency), propagated(fit, _slopes(*ratio))),
+        }
 
 
 def _inverted(
@@ -368,7 +377,7 @@ def _ordered(signals: Any, times: Sequence[float], name: str) -> tuple[Doubles, 
     if data.shape[1] != t.size:
         raise ScanError(f"there are {data.shape[1]} images but {t.size} {name}; give one for each")
     order = np.argsort(t, kind="stable")
-    return t[order], data[:, order]
+    return t[order], data if np.all(np.diff(order) > 0) else data[:, order]
 
 
 def checked_seconds(value: float, name: str) -> float:

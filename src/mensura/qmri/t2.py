@@ -41,7 +41,7 @@ STEP, COARSE = 0.2, 0.6
 """Of the logarithm of T1, between voxels that are fitted with different ones; while the echoes are only asked."""
 NEAR = 1.2
 """T1 over T2 where one is near the other, as in nickel."""
-T2 = Parameter("t2", "s", SHORTEST, LONGEST, starts=40)
+T2 = Parameter("t2", "s", SHORTEST, LONGEST, starts=64)
 B1 = Parameter("b1", "1", 0.4, 1.001, starts=16)
 """B1 above nominal looks like as much below: the train of 180° − x is that of 180° + x but for its size."""
 STEADIED_B1 = (0.6, 1.3)
