@@ -30,11 +30,8 @@ class TrueMap:
 
 
 MEANS: dict[str, tuple[str, str, str, float]] = {
-    "T1map": ("t1", "s", "T1", 1.0),
-    "R1map": ("r1", "1/s", "R1 = 1/T1", 1.0),
-    "T2map": ("t2", "s", "T2", 1.0),
-    "R2map": ("r2", "1/s", "R2 = 1/T2", 1.0),
-    "T2starmap": ("t2star", "s", "T2* = 1/R2*", 1.0),
+    "R1map": ("r1", "1/s", "R1", 1.0),
+    "R2map": ("r2", "1/s", "R2", 1.0),
     "R2starmap": ("r2star", "1/s", "R2* = R2 + R2′, without the field's gradient", 1.0),
     "R2primemap": ("r2prime", "1/s", "R2′", 1.0),
     "MTsat": ("mt_saturation", "percent", "MT saturation by one pulse where B1 is nominal", 100.0),
@@ -45,6 +42,9 @@ MEANS: dict[str, tuple[str, str, str, float]] = {
 }
 """Name of a map → the property, the unit, what it is, and the factor to that unit. All are means over a voxel,
 weighted with proton density."""
+TIMES = {"T1map": "R1map", "T2map": "R2map", "T2starmap": "R2starmap"}
+"""Maps of times → those of the rates that they are the inverse of, in mixed voxels too: there, the mean rate is that of
+the summed signal at the outset, and lasting where water exchanges fast (10.1021/j150556a015)."""
 INVERSE = {"r1": "t1", "r2": "t2"}
 
 
@@ -74,6 +74,8 @@ def true_maps(scene: Scene, scanner: Scanner) -> dict[str, TrueMap]:
     }
     for name, (_, unit, what, factor) in MEANS.items():
         maps[name] = TrueMap(means[name] * np.float32(factor), unit, what)
+    for name, rate in TIMES.items():
+        maps[name] = TrueMap(_inverse(means[rate]), "s", f"1/{MEANS[rate][2]}")
     total = (block_mean(scene.field, scene.factor) + scanner.inhomogeneity(scene.grid)) * hz
     local = scene.local_field * hz
     brain = np.where(scene.mask, local, np.float32(0))
@@ -122,8 +124,6 @@ def _weighted_means(scene: Scene, field_strength: float) -> tuple[FloatArray, di
             return 1 / np.maximum(at_nodes(INVERSE[name]), 1e-4)
         if name == "r2star":
             return at_nodes("r2") + at_nodes("r2prime")
-        if name == "t2star":
-            return 1 / at_nodes("r2star")
         return varied(name, tissues, field_strength, TEXTURE_NODES)
 
     weight = at_nodes("density")
@@ -133,6 +133,12 @@ def _weighted_means(scene: Scene, field_strength: float) -> tuple[FloatArray, di
         for name, total in zip(MEANS, totals, strict=True)
     }
     return density, means
+
+
+def _inverse(rates: FloatArray) -> FloatArray:
+    """Rates → times; zero where there is no rate."""
+    times: FloatArray = np.divide(np.float32(1), rates, out=np.zeros_like(rates), where=rates > 0)
+    return times
 
 
 def _averages(scene: Scene, properties: Sequence[NDArray[np.float64]], at_once: int = 4) -> list[FloatArray]:

@@ -115,10 +115,11 @@ def _at_quantiles(
     """The voxels whose values lie at these quantiles."""
     if not good.size:
         return
-    order = good[np.argsort(values[good], kind="stable")]
-    for share in shares:
+    ranks = [round(share * (good.size - 1)) for share in shares]
+    order = np.argpartition(values[good], ranks)
+    for share, rank in zip(shares, ranks, strict=True):
         which = "median" if share == 0.5 else f"{100 * share:g} % quantile"
-        yield f"{which} of {name}", int(order[round(share * (order.size - 1))])
+        yield f"{which} of {name}", int(good[order[rank]])
 
 
 def _special(estimates: Estimates, good: Where) -> Iterator[tuple[str, int]]:

@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 
 from mensura.fit.algebra import steps
 from mensura.methods import Tunable
-from mensura.scan import BoolArray, FloatArray, Grid, ScanError
+from mensura.scan import BoolArray, FloatArray, Grid, ScanError, bounding_box
 
 Doubles = NDArray[np.float64]
 
@@ -91,7 +91,9 @@ def proton_density(
     white = use & _white(rate, use)
     scale = float(np.mean(flat[white])) / white_matter
     percent = (flat / scale).astype(np.float32)
-    water = percent[use & (rate < FLUID) & (distance_transform_edt(brain, grid.voxel_size) > DEEP)]
+    box = bounding_box(brain, 1)
+    deep = distance_transform_edt(brain[box], grid.voxel_size) > DEEP
+    water = percent[box][use[box] & (rate[box] < FLUID) & deep]
     fluid = float(np.median(water)) if water.size > FEW else float("nan")
     return Density(percent, (receive * scale).astype(np.float32), slope, fluid, int(np.count_nonzero(white)))
 
