@@ -74,20 +74,40 @@ def asked(name: str, snr: float = 100, **more: Any) -> Answer:
     return answer(Question(name, varied, parameters, samples, (snr,), **more))
 
 
+LEANING = {
+    "mt_saturation": "its rational approximation is 1 % off",
+    "actual_flip_angle": "TR is taken as far below T1",
+}
+"""Models whose published equation is not that of the signals."""
+FAINT = {"spin_echo_train": "the angle is hardly told at an SNR of 20, and not quite at 50"}
+
+
+@pytest.mark.parametrize("snr", [20, 50, 200])
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_the_model_s_own_fit_reaches_the_bound(name: str) -> None:
-    """At an SNR of 100 repeated fits scatter as Cramér and Rao say; without noise the truth comes back."""
-    row = asked(name).rows[0]
+def test_the_model_s_own_fit_reaches_the_bound(name: str, snr: float) -> None:
+    """Repeated fits scatter as Cramér and Rao say, lean to no side, and hold the truth in 95 of 100 intervals."""
+    row = asked(name, snr).rows[0]
     model, images, (varied, parameters, _) = MODELS[name], SIGNALS[name], PROTOCOLS[name]
     clean = images.signals(np.asarray(varied), row.truth, model.method.resolve(parameters))
-    noise = 0.01 * (1 if images.phases else np.abs(clean).max())
+    noise = (1 if images.phases else np.abs(clean).max()) / snr
     data = clean + noise * np.random.default_rng(0).standard_normal((N, clean.shape[1]))
     given = {**parameters, **({"b1": np.full(N, row.truth["b1"])} if "b1" in images.given else {})}
-    found = model.method.function(data, *([varied] if model.varied else []), **given)
+    told = {"noise": noise} if "noise" in model.method.parameters else {}
+    found = model.method.function(data, *([varied] if model.varied else []), **given, **told)
     assert row.std
+    assert row.status == Status.OK
     for key, std in row.std.items():
-        assert np.nanstd(found.maps[MAPS[key]][0]) == pytest.approx(std, rel=0.1), key
-        assert row.status == Status.OK
+        value, error = (np.asarray(a, np.float64) for a in found.maps[MAPS[key]])
+        off, good = value - row.truth[key], np.isfinite(value)
+        if name in FAINT and snr < 50:
+            continue
+        assert good.mean() > 0.999, key
+        loose = 0.25 if snr < 50 else 0.13 if name in {*LEANING, *FAINT} else 0.1
+        assert np.nanvar(off) == pytest.approx(std**2, rel=loose), key
+        if name not in LEANING:
+            assert abs(np.nanmedian(off)) < (0.2 if name in ("despot1", "dti") else 0.08) * std, key
+            if told:
+                assert 0.93 < np.mean(np.abs(off[good]) < 1.96 * error[good]) < 0.97, key
         if row.truth[key]:
             assert abs(row.leaning(key)) < 0.03, key
 

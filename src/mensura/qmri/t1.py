@@ -8,7 +8,6 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
@@ -150,7 +149,6 @@ def _inverted(
     return np.stack([times, repetition[np.argsort(inversion_times, kind="stable")]]), data, None
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def _magnetization(a: Any, b: Any, t1: Doubles, repetition: float | None) -> tuple[Any, Any, Any, Any]:
     """M0 and the efficiency, and the slopes of each by a, b and T1."""
     none = np.zeros_like(t1)
