@@ -59,16 +59,25 @@ def speed() -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for name, signals, fitted, peer, start in cases():
-        rate = rate_of(partial(fitted, signals), len(signals))
         free = [-np.inf] * len(start), [np.inf] * len(start)
         ours = [*free[0][1:], t1.SHORTEST], [*free[1][1:], t1.LONGEST]
-        beside = [
-            rate_of(partial(by_peer, peer, signals[:PEERS], start, bounds), PEERS)
-            for bounds in (free, ours)
-            if peer
-        ]
-        words = " | ".join(f"{one:.0f} | {rate / one:.0f}" for one in beside) or " | | | "
+        few = signals[:PEERS]
+        peers = [partial(by_peer, peer, few, start, bounds) for bounds in (free, ours)] if peer else []
+        mine, *theirs = middling([partial(fitted, signals), *peers])
+        rate, rates = len(signals) / mine, [PEERS / seconds for seconds in theirs]
+        words = " | ".join(f"{one:.0f} | {rate / one:.0f}" for one in rates) or " | | | "
         print(f"| {name} | {signals.shape[1]} | {rate:.0f} | {words} |", flush=True)
+
+
+def middling(calls: list[Callable[[], Any]]) -> list[float]:
+    """The middle one of seven runs (s) of each, in turns, after a first that compiles and fills the memory."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(8):
+        for call, taken in zip(calls, seconds, strict=True):
+            began = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - began)
+    return [sorted(taken[1:])[3] for taken in seconds]
 
 
 def cases() -> list[Case]:
@@ -106,17 +115,6 @@ def cases() -> list[Case]:
         ),
         ("spin echo train, EPG (3)", noisy(trains), lambda s: t2.spin_echo_train(s, tuple(TRAIN)), None, []),
     ]
-
-
-def rate_of(fit: Callable[[], Any], voxels: int) -> float:
-    """Voxels per second: the middle one of five runs, after a first that compiles and fills the memory."""
-    fit()
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        fit()
-        seconds.append(time.perf_counter() - began)
-    return voxels / sorted(seconds)[2]
 
 
 def by_peer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,7 +11,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mensura.fit import Fit, Status
-from mensura.fit.descent import in_chunks
 from mensura.fit.result import replaced
 from mensura.scan import FloatArray, ScanError
 
@@ -96,36 +95,28 @@ def ended(signals: FloatArray | Doubles, possible: NDArray[np.bool_]) -> NDArray
     return status
 
 
-def by_chunks(
-    fit: Fit, maps: Callable[[Fit], Mapping[str, tuple[Doubles, Doubles]]]
-) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """A fit, and what makes maps of it → the maps with their errors, made of some voxels at a time on all threads."""
-    parts = in_chunks(len(fit.values), lambda which: maps(fit.part(which)))
-
-    def whole(name: str, which: int) -> FloatArray:
-        return np.concatenate([part[name][which] for part in parts], dtype=np.float32)
-
-    return {name: (whole(name, 0), whole(name, 1)) for name in parts[0]}
-
-
 def propagated(fit: Fit, slopes: Mapping[int, Any]) -> Doubles:
     """∂f/∂parameter (n) of some parameters → standard deviation of f, with the parameters' correlation."""
     assert fit.correlation is not None
-    by = np.array([np.broadcast_to(slope, len(fit.values)) for slope in slopes.values()], np.float64)
-    return _propagated(by, np.array(list(slopes)), fit.errors, fit.correlation)
+    n, p = fit.values.shape
+    by = np.zeros((n, p))
+    for i, slope in slopes.items():
+        by[:, i] = slope
+    return deviations(by, fit.errors, fit.correlation)
 
 
 @njit(cache=True, nogil=True)
-def _propagated(by: Doubles, which: NDArray[np.intp], errors: FloatArray, correlation: FloatArray) -> Doubles:
-    """√ Σ (∂f/∂i σ_i)(∂f/∂j σ_j) ρ_ij, slopes (s, n)."""
-    s, n = by.shape
-    found, scaled = np.empty(n), np.empty(s)
+def deviations(by: Doubles, errors: FloatArray, correlation: FloatArray) -> Doubles:
+    """√ Σ (∂f/∂i σ_i)(∂f/∂j σ_j) ρ_ij of slopes (n, p); what a function does not depend on may have no error."""
+    n, p = by.shape
+    found = np.empty(n)
     for v in range(n):
         variance = 0.0
-        for i in range(s):
-            scaled[i] = by[i, v] * errors[v, which[i]]
+        for i in range(p):
+            mine = by[v, i] * errors[v, i] if by[v, i] != 0 else 0.0
+            variance += mine * mine
             for j in range(i):
-                variance += 2 * scaled[i] * scaled[j] * correlation[v, which[i], which[j]]
-            variance += scaled[i] * scaled[i] * correlation[v, which[i], which[i]]
+                if mine != 0 and by[v, j] != 0:
+                    variance += 2 * mine * by[v, j] * errors[v, j] * correlation[v, i, j]
         found[v] = np.sqrt(max(variance, 0.0)) if variance == variance else np.nan
     return found

@@ -24,9 +24,10 @@ from mensura.qmri.choices import (
     keywords,
 )
 from mensura.qmri.equations import ComplexArray
-from mensura.qmri.estimates import Estimates, by_chunks, propagated
+from mensura.qmri.estimates import Estimates, propagated
 from mensura.qmri.lookup import Lookup
 from mensura.qmri.phases import together
+from mensura.qmri.recovery import amplitudes, beside_t1, slopes
 from mensura.qmri.spoiling import Diffusivity, Increment, Moment, Spoiling, SpoilingT2, tabulated
 from mensura.scan import FloatArray, ScanError
 
@@ -117,21 +118,8 @@ def inversion_recovery(
     how = {"likelihood": likelihood, **keywords(noise, loss, (errors, bootstraps, seed), monitor)}
     fit = _recovered(points, data, polarity, how, EFFICIENT)
     made = replace(Estimates.of(fit, T1map=fit.values.shape[1] - 1), notes=notes)
-    for name, (value, error) in by_chunks(fit, partial(_beside_t1, repetition=repetition)).items():
-        made = made.derived(name, value, error)
-    return made
-
-
-def _beside_t1(fit: Fit, repetition: float | None) -> dict[str, tuple[Doubles, Doubles]]:
-    """M0 and the efficiency, each with its error."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        m0, efficiency, by, ratio = _magnetization(*_amplitudes(fit), repetition)
-        back = np.conj(m0) / np.abs(m0) if np.iscomplexobj(m0) else 1.0
-        error = propagated(fit, _slopes(*(back * d for d in by)))
-        return {
-            "M0map": (np.real(back * m0), error),
-            "IEmap": (np.real(efficiency), propagated(fit, _slopes(*ratio))),
-        }
+    beside = beside_t1(fit, repetition)
+    return made.derived("M0map", beside[0], beside[1]).derived("IEmap", beside[2], beside[3])
 
 
 def _inverted(
@@ -147,32 +135,6 @@ def _inverted(
     if np.unique(repetition).size == 1:
         return times, data, float(repetition[0])
     return np.stack([times, repetition[np.argsort(inversion_times, kind="stable")]]), data, None
-
-
-def _magnetization(a: Any, b: Any, t1: Doubles, repetition: float | None) -> tuple[Any, Any, Any, Any]:
-    """M0 and the efficiency, and the slopes of each by a, b and T1."""
-    none = np.zeros_like(t1)
-    if repetition is None:
-        return a, b / a, (none + 1, none, none), (-b / a**2, 1 / a, none)
-    left = np.exp(-repetition / t1)
-    m0 = (a + b * left) / (1 - left)
-    slope = left * repetition / t1**2 if np.isfinite(repetition) else none
-    by = (1 / (1 - left), left / (1 - left), slope * (b + m0) / (1 - left))
-    return m0, -b / m0 - 1, by, (b / m0**2 * by[0], b / m0**2 * by[1] - 1 / m0, b / m0**2 * by[2])
-
-
-def _amplitudes(fit: Fit) -> tuple[Any, Any, Doubles]:
-    """a, b (complex, if the signals were) and T1 of a recovery."""
-    *parts, t1 = fit.values.T.astype(float)
-    if len(parts) == 2:
-        return parts[0], parts[1], t1
-    return parts[0] + 1j * parts[2], parts[1] + 1j * parts[3], t1
-
-
-def _slopes(by_a: Any, by_b: Any, by_t1: Any) -> dict[int, Any]:
-    """Derivatives of a function by a, b and T1 → of its real part by the parameters of the fit, in their order."""
-    parts = (by_a, by_b, 1j * by_a, 1j * by_b) if np.iscomplexobj(by_b) else (by_a, by_b)
-    return {i: np.real(slope) for i, slope in enumerate((*parts, by_t1))}
 
 
 def _recovered(points: Doubles, data: Any, polarity: str, how: How, most: float = np.inf) -> Fit:
@@ -288,14 +250,14 @@ def look_locker(
         )
     how = keywords(noise, loss, (errors, bootstraps, seed), monitor)
     fit = _recovered(times, data, "auto", how)
-    a, b, star = _amplitudes(fit)
+    a, b, star = amplitudes(fit)
     freed = partial(_without_readouts, last=float(times[-1]), rest=rest, efficiency=efficiency)
     with np.errstate(all="ignore"):
         ratio, step = np.real(-b / a), 1e-5
         by_ratio = (freed(ratio + step, star) - freed(ratio - step, star)) / (2 * step)
         by_star = (freed(ratio, star * (1 + step)) - freed(ratio, star * (1 - step))) / (2 * step * star)
         value = freed(ratio, star)
-        error = propagated(fit, _slopes(by_ratio * b / a**2, -by_ratio / a, by_star))
+        error = propagated(fit, slopes(by_ratio * b / a**2, -by_ratio / a, by_star))
     made = replace(Estimates.of(fit, T1starmap=fit.values.shape[1] - 1), notes=notes)
     status = np.where((made.status == Status.OK) & ~np.isfinite(value), Status.OUT_OF_BOUNDS, made.status)
     return replace(made.derived("T1map", value, error), status=status.astype(np.uint8))
