@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels
+from mensura.fit import Fit, Parameter, SignalModel, Status, fit_voxels, table
 from mensura.fit.robust import LOSSES
 from mensura.scan import ScanError
 
@@ -194,6 +194,19 @@ def test_failures_say_why_and_leave_no_number() -> None:
     assert np.isnan(fit.values[:4]).all()
     assert np.isnan(fit.errors[:4]).all()
     assert np.isfinite(fit.values[4]).all()
+
+
+@pytest.mark.parametrize("worth", [8, 0], ids=["by splines", "by the equation"])
+@pytest.mark.parametrize(("true", "bounds"), [(0.003, (0.005, 1)), (0.3, (0.005, 0.1))])
+def test_at_either_bound_there_is_no_value(
+    true: float, bounds: tuple[float, float], worth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exp(ln 0.005) is not 0.005."""
+    monkeypatch.setattr(table, "WORTH", worth)
+    model = SignalModel("decay", decay, (DECAY.parameters[0], Parameter("t2", "s", *bounds)), "")
+    times = 0.001 * np.arange(1, 9) if true < 0.01 else ECHOES
+    data = 1000 * np.exp(-times / true) + np.random.default_rng(0).standard_normal((300, 8))
+    assert (fit_voxels(model, times, data).status == Status.OUT_OF_BOUNDS).all()
 
 
 def test_what_a_protocol_cannot_tell_is_said() -> None:

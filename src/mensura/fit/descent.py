@@ -180,9 +180,7 @@ def _moved(model: SignalModel, values: Doubles, step: Doubles) -> Doubles:
     moved = np.empty_like(values)
     for place, i in enumerate([*model.linear, *model.nonlinear]):
         parameter = model.parameters[i]
-        low, high = parameter.inside(np.array([parameter.lower, parameter.upper]))
-        on = np.clip(parameter.inside(values[:, i]) + step[:, place], low, high)
-        moved[:, i] = np.clip(parameter.outside(on), parameter.lower, parameter.upper)
+        moved[:, i] = parameter.bounded(parameter.inside(values[:, i]) + step[:, place])
     return moved
 
 

@@ -52,6 +52,12 @@ class Parameter:
         """Coordinate → value."""
         return np.exp(coordinate) if self.logarithmic else coordinate
 
+    def bounded(self, coordinate: Doubles) -> Doubles:
+        """Coordinate → value between the bounds; at the coordinate of a bound, or beyond, the very number it is."""
+        low, high = self.inside(np.array([self.lower, self.upper]))
+        value = self.outside(np.clip(coordinate, low, high))
+        return np.where(coordinate <= low, self.lower, np.where(coordinate >= high, self.upper, value))
+
     def grid(self) -> Doubles:
         """Values to try first, evenly spaced in the coordinate, the bounds themselves left out."""
         low, high = self.inside(np.array([self.lower, self.upper]))
@@ -132,6 +138,5 @@ class SignalModel:
         """Coordinates (n, q) → values inside the bounds (n, p), linear ones 1."""
         found = np.ones((len(coordinates), len(self.parameters)))
         for place, i in enumerate(self.nonlinear):
-            p = self.parameters[i]
-            found[:, i] = np.clip(p.outside(coordinates[:, place]), p.lower, p.upper)
+            found[:, i] = self.parameters[i].bounded(coordinates[:, place])
         return found
