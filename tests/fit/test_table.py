@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from mensura.fit import Parameter, SignalModel, Status, descent, fit_voxels, table
+from mensura.fit.lanes import Given, Walked
 from mensura.fit.start import Start
 from mensura.fit.table import EXACT, Table, look
+from mensura.fit.task import Asked
+from mensura.fit.walk import walk
 
 ECHOES = 0.012 * np.arange(1, 9)
 TIMES = np.array([0.03, 0.1, 0.2, 0.4, 0.8, 1.5, 2.5, 4.0])
@@ -106,6 +109,48 @@ def test_a_fit_by_it_is_the_fit_by_the_equation(
     assert np.mean(np.abs(fast.values[good] - slow.values[good]) < near) > 0.999
     np.testing.assert_allclose(np.median(fast.errors[good] / slow.errors[good], axis=0), 1, atol=1e-5)
     np.testing.assert_allclose(fast.residual[good], slow.residual[good], rtol=1e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_last_step_that_nobody_looks_at_ends_where_longer_ways_end(case: str) -> None:
+    """From 0.0008 standard errors beside, one look suffices: values and amplitudes are right to a tenth of that."""
+    model, points, ranges, known = CASES[case]
+    rng = np.random.default_rng(3)
+    values = np.stack([rng.uniform(*between, 4000) for between in ranges], -1)
+    data = model.signal(points, values, {name: v[:, None] for name, v in known.items()})
+    task = Asked.of(model, points, data + 2 * rng.standard_normal(data.shape), known).task()
+    assert task.table is not None
+    grid, linear, q = task.table.grid(len(model.nonlinear)), len(model.linear), len(model.nonlinear)
+    own = [task.known[name] for name in known]
+
+    def walked(places: np.ndarray) -> Walked:
+        return walk(grid, linear, Given(task.data, task.weight, np.concatenate([places, *own], axis=1)))
+
+    first = walked(task.start.places(task.data))
+    best = walked(walked(first.places).places)
+    error = 2 * np.sqrt(np.diagonal(first.inverses, axis1=1, axis2=2))
+    off = 8e-4 / np.sqrt(q) * error[:, linear:] * rng.choice([-1, 1], (4000, q))
+    again = walked(best.places + off)
+    told = np.isfinite(error).all(axis=1) & (np.abs(best.places - first.places) < error[:, linear:]).all(
+        axis=1
+    )
+    assert told.mean() > 0.99
+    for found, true, spread in (
+        (again.places, best.places, error[:, linear:]),
+        (again.amplitudes, best.amplitudes, error[:, :linear]),
+    ):
+        assert np.quantile((np.abs(found - true) / spread)[told], 0.99) < 8e-5
+
+
+def test_the_start_knows_what_each_voxel_has_of_its_own() -> None:
+    t2 = np.geomspace(0.02, 0.2, 4000)
+    scale = own(4000)
+    data = DECAY.signal(ECHOES, np.stack([np.full(4000, 1000), t2], -1), {"scale": scale[:, None]})
+    start = Asked.of(DECAY, ECHOES, data, {"scale": scale}).task().start.places(data)
+    assert np.max(np.abs(start[:, 0] - np.log(t2))) < 0.12, "to half a level"
+    one = np.concatenate([scale[:-1], [1e4]])
+    again = Asked.of(DECAY, ECHOES, data, {"scale": one}).task().start.places(data)
+    np.testing.assert_allclose(again[:-1], start[:-1], atol=0.02)
 
 
 def test_neighbours_do_not_change_a_bit() -> None:

@@ -74,6 +74,7 @@ def test_times_are_the_inverse_of_rates_in_mixed_voxels_too(truth):
     for name in ("T1", "T2", "T2star"):
         times, rates = (truth[f"{kind}map"].data[some] for kind in (name, name.replace("T", "R", 1)))
         np.testing.assert_allclose(times * rates, 1, rtol=1e-5, err_msg=name)
+    assert truth["T2starmap"].description == "T2star = 1/R2star"
 
 
 def test_flip_angles_find_the_t1_of_a_mixed_voxel(scene, truth):

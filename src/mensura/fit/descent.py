@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mensura.fit import algebra
+from mensura.fit.lanes import Given
 from mensura.fit.likelihood import LIKELIHOODS, Scored
 from mensura.fit.model import SignalModel
 from mensura.fit.result import joined
 from mensura.fit.table import Table
 from mensura.fit.task import Found, Task
-from mensura.fit.walk import CAREFUL, FREE, MAX_ITER, STILL, STUCK, Given, walk
+from mensura.fit.walk import CAREFUL, FREE, MAX_ITER, STILL, STUCK, walk
 
 Doubles = NDArray[np.float64]
 Report = Callable[[int, int, float], None]
@@ -26,7 +27,8 @@ CHUNK = 8192
 """Voxels that are fitted together: with fewer, threads wait for each other; with many more, memory is slow."""
 
 SETTLED = 1e-4
-"""Squared length of a step, in standard errors, that ends the iteration: the next would be of the square of it."""
+"""Squared length of a step, in standard errors, that ends the iteration once it was seen to help. More than what `walk`
+takes unseen: here each step costs much more."""
 
 
 class State(NamedTuple):

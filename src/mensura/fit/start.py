@@ -20,6 +20,8 @@ Places = NDArray[np.int32]
 
 LEVELS = 9
 """Of everything that each voxel has of its own, as B1: a dictionary each."""
+ENDS = 0.001, 0.999
+"""Quantiles between which they lie, so that no single voxel moves them far."""
 LANES = 256
 """Voxels side by side, so that all arithmetic is wide."""
 
@@ -192,10 +194,11 @@ def _levels(known: Mapping[str, Any], n: int) -> Iterator[tuple[dict[str, Any], 
         return
     places, centres = {}, {}
     for name, value in own.items():
-        low, high = float(np.min(value)), float(np.max(value))
+        low, high = (float(end) for end in np.quantile(value, ENDS))
         centres[name] = np.linspace(low, high, LEVELS if high > low else 1)
         width = (high - low) / (LEVELS - 1) or 1.0
-        places[name] = np.rint((np.ravel(value) - low) / width).astype(int)
+        nearest = np.rint((np.ravel(value) - low) / width)
+        places[name] = np.clip(nearest, 0, len(centres[name]) - 1).astype(int)
     for combination in product(*(range(len(c)) for c in centres.values())):
         at = np.logical_and.reduce([places[name] == i for name, i in zip(own, combination, strict=True)])
         if at.any():

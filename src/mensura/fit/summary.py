@@ -89,16 +89,16 @@ class Columns(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def variances(weight: Doubles, cost: Doubles, noise: Doubles, parameters: int) -> Doubles:
-    """The noise's variance (n), as known or from ½ Σ w r²; not a number without more points than parameters."""
+def variances(weight: Doubles, cost: Doubles, parameters: int) -> Doubles:
+    """The noise's variance (n) from ½ Σ w r²; not a number without more points than parameters."""
     n, m = weight.shape
-    variance = np.square(noise)
+    variance = np.full(n, np.nan)
     for v in range(n):
-        if np.isnan(noise[v]):
-            freedom = -parameters
-            for e in range(m):
-                freedom += weight[v, e] > 0
-            variance[v] = 2 * cost[v] / freedom if freedom > 0 else np.nan
+        freedom = -parameters
+        for e in range(m):
+            freedom += weight[v, e] > 0
+        if freedom > 0:
+            variance[v] = 2 * cost[v] / freedom
     return variance
 
 

@@ -177,7 +177,9 @@ def polynomials() -> Doubles:
     for d in range(1, DEGREE + 1):
         pairs = zip([0 * t, *made], [*made, 0 * t], strict=True)
         made = [((t + d - j) * one + (j + 1 - t) * other) / d for j, (one, other) in enumerate(pairs)]
-    return np.stack([np.pad(one.coef, (0, DEGREE + 1 - one.coef.size)) for one in made], -1)
+    found: Doubles = np.stack([np.pad(one.coef, (0, DEGREE + 1 - one.coef.size)) for one in made], -1)
+    found.flags.writeable = False
+    return found
 
 
 @njit(cache=True, nogil=True, fastmath=SUMS)

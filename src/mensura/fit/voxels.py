@@ -131,8 +131,10 @@ def _fit(task: Task, found: Found, variance: Doubles) -> Fit:
 def _summarise(task: Task, found: Found, columns: Columns, variance: Doubles | None = None) -> None:
     """What was found, with errors for the noise's variance: as told, else as known, else from the residuals."""
     noise = np.full(len(found.values), np.nan) if task.noise is None else task.noise
-    if variance is None:
-        variance = variances(task.weight, found.cost, noise, found.values.shape[1])
+    if variance is None and task.noise is None:
+        variance = variances(task.weight, found.cost, found.values.shape[1])
+    elif variance is None:
+        variance = np.square(noise)
     told = task.data, task.weight, found.values, found.cost, found.inverse, found.converged
     summarise(Summed(*told, variance, noise), Bounds.of(task.model), columns)
 

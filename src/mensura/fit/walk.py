@@ -1,27 +1,22 @@
 """The steps of `descent` on a table of the signals, compiled: voxels side by side, so that all arithmetic is wide.
 
-Arrays end in lanes, a voxel each; where one is done, the next begins. The unknowns are the linear parameters, then the
-nonlinear ones. Rows of matrices follow each other: row i, column j of p by p is i·p + j.
+Where a lane's voxel is done, the next begins. The unknowns are the linear parameters, then the nonlinear ones.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from mensura.fit.algebra import SMALLEST
+from mensura.fit.lanes import LANES, Given, Lane, State, Walked, Work, lanes
 from mensura.fit.table import SUMS, Grid, look
 
 Doubles = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
-LANES = 64
 MAX_ITER = 60
-SETTLED = 1e-6
+TRUSTED = 1e-6
 """Squared length of a step, in standard errors, that is taken without looking where it leads: the end."""
 STILL = 1e-9
 """Length of a step in the parameters' coordinates that ends it as well, for data without noise."""
@@ -31,69 +26,6 @@ FREE = 1e-2
 """Damping below which a step is as long as it should be."""
 STUCK = 1e12
 """Damping at which no step of any length helps: the values are as good as numbers can be."""
-
-
-class Given(NamedTuple):
-    """Data and weights (n, m), and where to start: coordinates that are sought, and what is each voxel's own."""
-
-    data: Doubles
-    weight: Doubles
-    start: Doubles
-
-
-class Walked(NamedTuple):
-    """Coordinates (n, q), amplitudes (n, k), residuals (n, m), ½ Σ w r² (n), inverse normal matrices, and success."""
-
-    places: Doubles
-    amplitudes: Doubles
-    residuals: Doubles
-    costs: Doubles
-    inverses: Doubles
-    converged: Booleans
-
-
-class State(NamedTuple):
-    """Where the lanes are: coordinates, ½ Σ w r², amplitudes, residuals, slopes of the cost, the normal matrix's
-    diagonal, and its rows: Cholesky's factor of the linear ones, of the others what that leaves."""
-
-    place: Doubles
-    cost: Doubles
-    amplitude: Doubles
-    residual: Doubles
-    right: Doubles
-    diagonal: Doubles
-    factor: Doubles
-
-
-class Work(NamedTuple):
-    """Data and weights of the lanes; signals and their slopes by each coordinate, as they were looked up; signals times
-    weight, slopes of the whole signal, and one of them times weight; a step and its matrix; all of the factor, and the
-    inverse."""
-
-    data: Doubles
-    weight: Doubles
-    columns: Doubles
-    weighted: Doubles
-    slope: Doubles
-    turned: Doubles
-    step: Doubles
-    damped: Doubles
-    whole: Doubles
-    inverse: Doubles
-
-
-class Lane(NamedTuple):
-    """Of every lane: its voxel (-1: none), steps taken (-1: not begun), damping, what the step should gain, its length,
-    degrees of freedom, whether the trial is better, and whether the voxel is done."""
-
-    voxel: Integers
-    steps: Integers
-    damping: Doubles
-    gain: Doubles
-    way: Doubles
-    freedom: Doubles
-    better: Booleans
-    done: Booleans
 
 
 @njit(cache=True, nogil=True, fastmath=SUMS)
@@ -337,10 +269,11 @@ def _move(work: Work, now: State, trial: State, lane: Lane, grid: Grid) -> None:
 
 @njit(cache=True, nogil=True)
 def _end(now: State, lane: Lane, walked: Walked) -> None:
-    """Which voxels are done: the next step is so small that it need not be looked at."""
+    """Which voxels are done: by a last step that is too small to be looked at, or without it, as none helps."""
     for v in range(LANES):
-        small = lane.damping[v] < FREE and lane.gain[v] <= SETTLED * now.cost[0, v] / lane.freedom[v]
-        ended = small or lane.way[v] < STILL or lane.damping[v] > STUCK
+        small = lane.damping[v] < FREE and lane.gain[v] <= TRUSTED * now.cost[0, v] / lane.freedom[v]
+        lane.better[v] = small or lane.way[v] < STILL
+        ended = lane.better[v] or lane.damping[v] > STUCK
         lane.done[v] = lane.voxel[v] < 0 or ended or lane.steps[v] >= MAX_ITER
         if lane.done[v] and lane.voxel[v] >= 0:
             walked.converged[lane.voxel[v]] = ended
@@ -348,7 +281,10 @@ def _end(now: State, lane: Lane, walked: Walked) -> None:
 
 @njit(cache=True, nogil=True, fastmath=SUMS)
 def _finish(work: Work, now: State, trial: State, lane: Lane) -> None:
-    """That step, taken: the amplitudes follow to first order, δa = −A⁻¹ B δ, from rows (L⁻¹ B)ᵀ of the factor."""
+    """That step, taken: the amplitudes follow to first order, δa = −A⁻¹ B δ, from rows (L⁻¹ B)ᵀ of the factor.
+
+    Cost and residuals stay those of the place before.
+    """
     q, k, p, f = len(now.right), len(now.amplitude), len(now.diagonal), now.factor
     for j in range(k):
         _clear(work.turned, j)
@@ -359,40 +295,17 @@ def _finish(work: Work, now: State, trial: State, lane: Lane) -> None:
             _less(work.turned, i, f, j * p + i, work.turned, j)
         _times(work.turned, i, f, i * p + i)
         for v in range(LANES):
-            now.amplitude[i, v] += work.turned[i, v] if lane.done[v] else 0.0
+            now.amplitude[i, v] += work.turned[i, v] if lane.better[v] else 0.0
     for i in range(q):
         for v in range(LANES):
-            now.place[i, v] = trial.place[i, v] if lane.done[v] else now.place[i, v]
-
-
-@njit(cache=True, nogil=True)
-def _lanes(m: int, k: int, q: int, axes: int) -> tuple[Work, State, State, Lane]:
-    """Room for all."""
-    p = k + q
-    work = Work(
-        np.zeros((m, LANES)), np.zeros((m, LANES)), np.zeros(((1 + axes) * k * m, LANES)), np.zeros((k * m, LANES)),
-        np.zeros((q * m, LANES)), np.zeros((m, LANES)), np.zeros((q, LANES)), np.zeros((q * q, LANES)),
-        np.zeros((p * p, LANES)), np.zeros((p * p, LANES)),
-    )  # fmt: skip
-    now, trial = _state(m, k, q), _state(m, k, q)
-    none = np.full(LANES, -1), np.full(LANES, -1)
-    lane = Lane(*none, np.zeros(LANES), np.zeros(LANES), np.zeros(LANES), np.ones(LANES),
-                np.zeros(LANES, np.bool_), np.ones(LANES, np.bool_))  # fmt: skip
-    return work, now, trial, lane
-
-
-@njit(cache=True, nogil=True)
-def _state(m: int, k: int, q: int) -> State:
-    rows = (k + q) * (k + q)
-    return State(np.zeros((2, LANES)), np.zeros((1, LANES)), np.zeros((k, LANES)), np.zeros((m, LANES)),
-                 np.zeros((q, LANES)), np.zeros((k + q, LANES)), np.zeros((rows, LANES)))  # fmt: skip
+            now.place[i, v] = trial.place[i, v] if lane.better[v] else now.place[i, v]
 
 
 @njit(cache=True, nogil=True)
 def walk(grid: Grid, linear: int, task: Given) -> Walked:
     """Signals to look up, how many parameters are linear, and what is given → what was found."""
     (n, m), k, q = task.data.shape, linear, len(grid.low)
-    work, now, trial, lane = _lanes(m, k, q, len(grid.first))
+    work, now, trial, lane = lanes(m, k, q, len(grid.first))
     walked = Walked(
         np.empty((n, q)),
         np.empty((n, k)),

@@ -75,7 +75,9 @@ def true_maps(scene: Scene, scanner: Scanner) -> dict[str, TrueMap]:
     for name, (_, unit, what, factor) in MEANS.items():
         maps[name] = TrueMap(means[name] * np.float32(factor), unit, what)
     for name, rate in TIMES.items():
-        maps[name] = TrueMap(_inverse(means[rate]), "s", f"1/{MEANS[rate][2]}")
+        maps[name] = TrueMap(
+            _inverse(means[rate]), "s", f"{name.removesuffix('map')} = 1/{rate.removesuffix('map')}"
+        )
     total = (block_mean(scene.field, scene.factor) + scanner.inhomogeneity(scene.grid)) * hz
     local = scene.local_field * hz
     brain = np.where(scene.mask, local, np.float32(0))

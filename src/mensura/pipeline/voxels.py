@@ -112,14 +112,14 @@ def choice(estimates: Estimates) -> dict[int, str]:
 def _at_quantiles(
     name: str, values: NDArray[Any], good: Where, shares: Sequence[float]
 ) -> Iterator[tuple[str, int]]:
-    """The voxels whose values lie at these quantiles."""
+    """The first voxels whose values are these quantiles."""
     if not good.size:
         return
     ranks = [round(share * (good.size - 1)) for share in shares]
-    order = np.argpartition(values[good], ranks)
+    ordered = np.partition(values[good], ranks)
     for share, rank in zip(shares, ranks, strict=True):
         which = "median" if share == 0.5 else f"{100 * share:g} % quantile"
-        yield f"{which} of {name}", int(good[order[rank]])
+        yield f"{which} of {name}", int(good[np.argmax(values[good] == ordered[rank])])
 
 
 def _special(estimates: Estimates, good: Where) -> Iterator[tuple[str, int]]:

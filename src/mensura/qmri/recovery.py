@@ -41,22 +41,28 @@ def beside_t1(fit: Fit, repetition: float | None) -> FloatArray:
     def some(which: slice) -> None:
         part = fit.part(which)
         told = np.nan if repetition is None else repetition
-        _magnetization(*amplitudes(part), told, (part.errors, part.correlation), found[:, which])
+        _magnetization(amplitudes(part), told, (part.errors, part.correlation), found[:, which])
 
     in_chunks(len(fit.values), some)
     return found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _magnetization(a: Any, b: Any, t1: Doubles, repetition: float, spread: Any, found: FloatArray) -> None:
-    """`beside_t1` of amplitudes (n), T1 (n), and their errors and correlation; slopes are by a, b and T1."""
-    errors, correlation = spread
+def _magnetization(recovered: Any, repetition: float, spread: Any, found: FloatArray) -> None:
+    """`beside_t1` of amplitudes and T1 (n), and of their errors and correlation; slopes are by a, b and T1.
+
+    Not a number where M0 is 0: compiled, complex numbers cannot be divided by it.
+    """
+    (a, b, t1), (errors, correlation) = recovered, spread
     n, p = errors.shape
     by, changed = np.empty((n, p)), np.empty((n, p))
     for v in range(n):
         left = 0.0 if np.isnan(repetition) else np.exp(-repetition / t1[v])
         free = 1 / (1 - left)
         m0 = (a[v] + b[v] * left) * free
+        if m0 == 0:
+            found[:, v], by[v], changed[v] = np.nan, np.nan, np.nan
+            continue
         back = np.conj(m0) / abs(m0) if p > 3 else 1.0 + 0 * m0
         bend = left * repetition / t1[v] ** 2 * free * (b[v] + m0) if left > 0 else 0 * m0
         _by_parts(by, v, back * free, back * left * free, back * bend)
