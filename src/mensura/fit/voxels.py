@@ -17,7 +17,7 @@ from mensura.fit.result import Design, Fit, Status
 from mensura.fit.robust import LOSSES, rejecting
 from mensura.fit.summary import Bounds, Columns, Summed, summarise, variances
 from mensura.fit.task import Asked, Found, Task
-from mensura.scan import FloatArray, ScanError
+from mensura.scan import ScanError
 
 Doubles = NDArray[np.float64]
 
@@ -76,7 +76,8 @@ def _least_squares(asked: Asked, likelihood: str, monitor: Report | None) -> Fit
 
     def one(which: slice) -> None:
         task = asked.task(which)
-        _summarise(task, solved(task, likelihood), columns.part(which))
+        found = solved(task, likelihood)
+        _summarise(task, found, _variance(task, found), columns.part(which))
 
     in_chunks(n, one, monitor)
     return Fit(**columns._asdict())
@@ -86,7 +87,8 @@ def _robust(task: Task, loss: str, bootstrap: Bootstrap | None, monitor: Report 
     kept, found, weight, variance = rejecting(task, LOSSES[loss], monitor)
     if bootstrap is not None:
         found, variance = bootstrapped(kept, found, bootstrap, monitor)
-    fit = replace(_fit(kept, found, variance), weights=weight.astype(np.float32), data=_measured(task))
+    measured = np.where(task.weight > 0, task.data, np.nan).astype(np.float32)
+    fit = replace(_fit(kept, found, variance), weights=weight.astype(np.float32), data=measured)
     corrupted = (fit.status == Status.NO_SIGNAL) & np.any(task.data, axis=1)
     return replace(fit, status=np.where(corrupted, np.uint8(Status.CORRUPTED), fit.status))
 
@@ -124,23 +126,19 @@ def _check_bootstrap(bootstrap: Bootstrap, task: Task, likelihood: str) -> None:
 def _fit(task: Task, found: Found, variance: Doubles) -> Fit:
     n, m = task.data.shape
     columns = Columns.empty(n, m, found.values.shape[1])
-    _summarise(task, found, columns, variance)
+    _summarise(task, found, variance, columns)
     return Fit(**columns._asdict())
 
 
-def _summarise(task: Task, found: Found, columns: Columns, variance: Doubles | None = None) -> None:
-    """What was found, with errors for the noise's variance: as told, else as known, else from the residuals."""
+def _variance(task: Task, found: Found) -> Doubles:
+    """The noise's variance, as known or from the residuals; not a number without more points than parameters."""
+    if task.noise is not None:
+        return np.square(task.noise)
+    return variances(task.weight, found.cost, found.values.shape[1])
+
+
+def _summarise(task: Task, found: Found, variance: Doubles, columns: Columns) -> None:
+    """What was found, with errors for the noise's variance, into the columns."""
     noise = np.full(len(found.values), np.nan) if task.noise is None else task.noise
-    if variance is None and task.noise is None:
-        variance = variances(task.weight, found.cost, found.values.shape[1])
-    elif variance is None:
-        variance = np.square(noise)
-    told = task.data, task.weight, found.values, found.cost, found.inverse, found.converged
-    summarise(Summed(*told, variance, noise), Bounds.of(task.model), columns)
-
-
-def _measured(task: Task) -> FloatArray:
-    """The data, not a number where a point is missing."""
-    measured = task.data.astype(np.float32)
-    measured[task.weight <= 0] = np.nan
-    return measured
+    told = found.values, found.cost, found.inverse, found.converged
+    summarise(Summed(task.data, task.weight, *told, variance, noise), Bounds.of(task.model), columns)

@@ -36,12 +36,11 @@ def beside_t1(fit: Fit, repetition: float | None) -> FloatArray:
     M0 = (a + b e^{−TR/T1})/(1 − e^{−TR/T1}), the efficiency is −b/M0 − 1; with TR of each image, a is M0 and b the
     efficiency times M0. Of complex amplitudes M0 is the size, and of the efficiency the real part counts.
     """
-    found = np.empty((4, len(fit.values)), np.float32)
+    found, time = np.empty((4, len(fit.values)), np.float32), np.nan if repetition is None else repetition
 
     def some(which: slice) -> None:
         part = fit.part(which)
-        told = np.nan if repetition is None else repetition
-        _magnetization(amplitudes(part), told, (part.errors, part.correlation), found[:, which])
+        _magnetization(amplitudes(part), time, (part.errors, part.correlation), found[:, which])
 
     in_chunks(len(fit.values), some)
     return found
